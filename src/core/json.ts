@@ -1,0 +1,2 @@
+/** What a JSON document may hold. */
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
