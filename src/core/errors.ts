@@ -33,6 +33,11 @@ export class TransientError extends Error {
   override readonly name = "TransientError";
 }
 
+/** The store no longer knows an upload that is not recorded yet: its rows have to be received again. */
+export class UploadLostError extends Error {
+  override readonly name = "UploadLostError";
+}
+
 /** Another daemon wrote to the log: this one has been replaced and must stop without publishing. */
 export class ReplacedError extends Error {
   override readonly name = "ReplacedError";

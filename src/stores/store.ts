@@ -53,8 +53,12 @@ export interface Store {
 
 /** An upload in progress. After a rejection it can only be aborted, or the same part be written again. */
 export interface Upload {
-  /** Uploads one part and resolves when it is durable. Parts are numbered in the order of the calls; calls may overlap. */
-  write(part: Buffer): Promise<void>;
+  /**
+   * Uploads one part and resolves when it is durable. Calls may overlap and come again: `number` (from 1) and
+   * `offset` (of its first byte in the file) say which part it is. An upload that the store no longer knows is
+   * an UploadLostError.
+   */
+  write(part: Buffer, number: number, offset: number): Promise<void>;
   /** All parts are there: what the log records, and `publish` needs. */
   finish(): Promise<Receipt>;
   abort(): Promise<void>;

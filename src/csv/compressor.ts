@@ -1,0 +1,164 @@
+import { createHash } from "node:crypto";
+import { promisify } from "node:util";
+import zlib from "node:zlib";
+import type { Compression } from "../core/layout.ts";
+import type { MemoryAccount } from "../core/memory.ts";
+
+/** Fastest levels: the stream's speed is the server's, and a CPU second is worth more than a tenth of the size. */
+const GZIP_LEVEL = 1;
+const ZSTD_LEVEL = 1;
+/** What zlib allocates for one deflate stream at the default window, in bytes (zlib.h: about 256 KiB, and its output). */
+const STREAM_STATE_BYTES = 330_000;
+const OUTPUT_CHUNK_BYTES = 64 * 1024;
+
+/** zstd came to node:zlib with 22.15; the types are those of the oldest Node that we run on. */
+interface ZlibWithZstd {
+  createZstdCompress(options: object): zlib.Gzip;
+  zstdCompress(bytes: Buffer, options: object, callback: (error: Error | null, out: Buffer) => void): void;
+  constants: { ZSTD_c_compressionLevel: number };
+}
+
+/**
+ * Compresses one file, in libuv's threads. Pieces come out in order and are counted in the memory account
+ * until they are taken; the checksum is of what came out.
+ */
+export class Compressor {
+  readonly #compression: Compression;
+  readonly #memory: MemoryAccount;
+  readonly #hash = createHash("sha256");
+  #stream: zlib.Gzip | null = null;
+  #failure: Error | null = null;
+  #pieces: Buffer[] = [];
+  #readyBytes = 0;
+  #totalBytes = 0;
+  #queuedBytes = 0;
+  /** Told whenever pieces came out or input was consumed. */
+  onPiece: () => void = () => {};
+
+  constructor(compression: Compression, memory: MemoryAccount) {
+    this.#compression = compression;
+    this.#memory = memory;
+  }
+
+  /** Bytes that came out and are not taken. */
+  get readyBytes(): number {
+    return this.#readyBytes;
+  }
+
+  /** Bytes that came out altogether. */
+  get totalBytes(): number {
+    return this.#totalBytes;
+  }
+
+  /** Bytes that went in and are not compressed yet. */
+  get queuedBytes(): number {
+    return this.#queuedBytes;
+  }
+
+  get isStreaming(): boolean {
+    return this.#stream !== null;
+  }
+
+  /** `sha256:<hex>`; once, after the end. */
+  checksum(): string {
+    return `sha256:${this.#hash.digest("hex")}`;
+  }
+
+  /** Takes ownership of `chunk`, which the caller has counted as `countedBytes`; they are released once it is consumed. */
+  write(chunk: Buffer, countedBytes: number): void {
+    if (this.#compression === "none") {
+      this.#memory.release(countedBytes);
+      this.#out(chunk);
+      return;
+    }
+    this.#stream ??= this.#open();
+    this.#queuedBytes += countedBytes;
+    this.#stream.write(chunk, () => {
+      this.#queuedBytes -= countedBytes;
+      this.#memory.release(countedBytes);
+      this.onPiece();
+    });
+  }
+
+  /** Compresses the last chunk and ends the file. A file that fits one chunk never opens a stream. */
+  async end(chunk: Buffer, countedBytes: number): Promise<void> {
+    const stream = this.#stream;
+    if (this.#compression === "none" || !stream) {
+      const whole = await compressWhole(chunk, this.#compression);
+      this.#memory.release(countedBytes);
+      this.#out(whole);
+      return;
+    }
+    await new Promise<void>((resolve, reject) => {
+      stream.once("end", resolve).once("error", reject);
+      if (this.#failure) reject(this.#failure);
+      stream.end(chunk, () => this.#memory.release(countedBytes));
+    });
+    this.#memory.release(STREAM_STATE_BYTES);
+    this.#stream = null;
+  }
+
+  /** Takes everything that came out, or, with `bytes`, exactly so many; the caller releases them when they are gone. */
+  take(bytes = this.#readyBytes): Buffer {
+    const whole = this.#pieces.length === 1 ? (this.#pieces[0] as Buffer) : Buffer.concat(this.#pieces);
+    this.#pieces = bytes < whole.length ? [whole.subarray(bytes)] : [];
+    this.#readyBytes = whole.length - bytes;
+    return whole.subarray(0, bytes);
+  }
+
+  /** Gives up: frees what is held. */
+  discard(): void {
+    this.#memory.release(this.#readyBytes);
+    this.#pieces = [];
+    this.#readyBytes = 0;
+    if (!this.#stream) return;
+    this.#stream.destroy();
+    this.#stream = null;
+    this.#memory.release(STREAM_STATE_BYTES);
+  }
+
+  #open(): zlib.Gzip {
+    this.#memory.hold(STREAM_STATE_BYTES);
+    const stream = openStream(this.#compression);
+    stream.on("data", (piece: Buffer) => this.#out(piece));
+    stream.on("error", (error) => {
+      this.#failure ??= error;
+    });
+    return stream;
+  }
+
+  #out(piece: Buffer): void {
+    if (piece.length === 0) return;
+    this.#hash.update(piece);
+    this.#memory.hold(piece.length);
+    this.#pieces.push(piece);
+    this.#readyBytes += piece.length;
+    this.#totalBytes += piece.length;
+    this.onPiece();
+  }
+}
+
+function openStream(compression: Compression): zlib.Gzip {
+  const chunkSize = OUTPUT_CHUNK_BYTES;
+  if (compression === "gzip") return zlib.createGzip({ level: GZIP_LEVEL, chunkSize });
+  const zstd = zlib as unknown as ZlibWithZstd;
+  return zstd.createZstdCompress({ chunkSize, params: { [zstd.constants.ZSTD_c_compressionLevel]: ZSTD_LEVEL } });
+}
+
+async function compressWhole(bytes: Buffer, compression: Compression): Promise<Buffer> {
+  switch (compression) {
+    case "none":
+      return bytes;
+    case "gzip":
+      return await promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.gzip)(bytes, { level: GZIP_LEVEL });
+    case "zstd": {
+      const zstd = zlib as unknown as ZlibWithZstd;
+      const params = { [zstd.constants.ZSTD_c_compressionLevel]: ZSTD_LEVEL };
+      return await new Promise((resolve, reject) =>
+        zstd.zstdCompress(bytes, { params }, (error, out) => (error ? reject(error) : resolve(out))),
+      );
+    }
+    default:
+      return compression satisfies never;
+  }
+}

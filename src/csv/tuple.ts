@@ -1,0 +1,71 @@
+import { Buffer } from "node:buffer";
+
+/**
+ * Tuples of pgoutput as CSV, bytes to bytes, exactly as `COPY … (FORMAT csv)` writes the same values.
+ * Sources: PostgreSQL documentation, "Logical Replication Message Formats", TupleData; copyto.c, CopyAttributeOutCSV.
+ *
+ * A value is quoted only if it is empty or holds a comma, a quote, CR or LF. (COPY also quotes a lone `\.` in a
+ * table of one column; no row of ours has one column.) NULL is nothing at all.
+ */
+
+const COMMA = 0x2c;
+const QUOTE = 0x22;
+const LF = 0x0a;
+const CR = 0x0d;
+export const TEXT = 0x74; // t
+export const NULL = 0x6e; // n
+export const UNCHANGED = 0x75; // u
+
+/** Room that a tuple of `bytes` bytes and `columns` columns can need at most: every byte doubled, quotes, commas. */
+export function worstCaseCsvBytes(bytes: number, columns: number): number {
+  return 2 * bytes + 3 * columns + 2;
+}
+
+/**
+ * Appends the values of the tuple at `at`, a comma before each, to `out` at `end`; returns the new end.
+ * An unchanged value is written as NULL: the caller lists it. `out` must have room for the worst case.
+ */
+export function appendTuple(tuple: Buffer, at: number, out: Buffer, end: number): number {
+  const columns = ((tuple[at] as number) << 8) | (tuple[at + 1] as number);
+  at += 2;
+  for (let column = 0; column < columns; column++) {
+    out[end++] = COMMA;
+    if (tuple[at++] !== TEXT) continue;
+    const length = tuple.readUInt32BE(at);
+    at += 4;
+    end = appendValue(tuple, at, at + length, out, end);
+    at += length;
+  }
+  if (at > tuple.length) throw new RangeError("a tuple is longer than its message");
+  return end;
+}
+
+/** Appends one value, `from` to `to` of `source`; an empty one is `""`. */
+export function appendValue(source: Buffer, from: number, to: number, out: Buffer, end: number): number {
+  if (from === to) {
+    out[end] = QUOTE;
+    out[end + 1] = QUOTE;
+    return end + 2;
+  }
+  let write = end;
+  for (let read = from; read < to; read++) {
+    const byte = source[read] as number;
+    // All four special bytes are at most a comma: one comparison clears nearly every byte.
+    if (byte <= COMMA && (byte === COMMA || byte === QUOTE || byte === LF || byte === CR)) {
+      return appendQuoted(source, from, to, out, end);
+    }
+    out[write++] = byte;
+  }
+  return write;
+}
+
+function appendQuoted(source: Buffer, from: number, to: number, out: Buffer, end: number): number {
+  out[end++] = QUOTE;
+  for (let read = from; read < to; read++) {
+    const byte = source[read] as number;
+    if (byte === QUOTE) out[end++] = QUOTE;
+    out[end++] = byte;
+  }
+  out[end++] = QUOTE;
+  return end;
+}

@@ -1,0 +1,214 @@
+import { Compressor } from "../csv/compressor.ts";
+import type { Compression } from "../core/layout.ts";
+import type { MemoryAccount } from "../core/memory.ts";
+import type { Receipt, Store, Upload } from "../stores/store.ts";
+
+/** A file's first chunk; it doubles until it is worth compressing by itself. */
+const FIRST_CHUNK_BYTES = 4 * 1024;
+const CHUNK_BYTES = 256 * 1024;
+/** A file up to here is published with one PUT from its batch's pack instead of a multipart upload. */
+export const SMALL_FILE_BYTES = 1024 * 1024;
+/** Smallest part worth a request where the store asks for none. */
+const LEAST_PART_BYTES = 1024 * 1024;
+/** Parts of one file on their way at once: one fills the line, one waits for it. */
+const PARTS_IN_FLIGHT = 2;
+
+/** Tries something of the store again for as long as it may help; `what` is for the log. */
+export type Patiently = <T>(what: string, attempt: () => Promise<T>) => Promise<T>;
+
+export interface WriterParts {
+  readonly store: Store;
+  readonly memory: MemoryAccount;
+  readonly compression: Compression;
+  readonly patiently: Patiently;
+}
+
+/** A file that is complete and invisible: its bytes if it is small, else the receipt of its upload. */
+export interface FinishedFile {
+  readonly rows: number;
+  readonly bytes: number;
+  readonly csvBytes: number;
+  readonly checksum: string;
+  readonly content: { readonly small: Buffer } | { readonly upload: Receipt };
+}
+
+/**
+ * One CSV file on its way to the store: rows are written straight into `buffer` at `end` (after `reserve`), full
+ * chunks go to the compressor, full parts to the store once the upload has begun.
+ */
+export class FileWriter {
+  buffer: Buffer;
+  end: number;
+  rows = 0;
+
+  readonly #parts: WriterParts;
+  readonly #compressor: Compressor;
+  readonly #partBytes: number;
+  #chunksBytes = 0;
+  #key: string | null = null;
+  #upload: Promise<Upload> | null = null;
+  #partNumber = 0;
+  #partOffset = 0;
+  #inFlight = new Set<Promise<void>>();
+  #failure: unknown = null;
+  #waiting: (() => void)[] = [];
+  #closed = false;
+
+  constructor(parts: WriterParts, header: Buffer) {
+    this.#parts = parts;
+    this.#compressor = new Compressor(parts.compression, parts.memory);
+    this.#compressor.onPiece = () => this.#pump();
+    this.#partBytes = Math.max(parts.store.minPartBytes, LEAST_PART_BYTES);
+    this.buffer = Buffer.allocUnsafeSlow(Math.max(FIRST_CHUNK_BYTES, header.length * 2));
+    parts.memory.hold(this.buffer.length);
+    this.end = header.copy(this.buffer);
+  }
+
+  /** CSV bytes so far, with the header. */
+  get csvBytes(): number {
+    return this.#chunksBytes + this.end;
+  }
+
+  /** The key is fixed once an upload has begun. */
+  get key(): string | null {
+    return this.#key;
+  }
+
+  /** Compressed bytes that wait for an upload, and CSV bytes that wait for the compressor. */
+  get backlogBytes(): number {
+    return this.#compressor.queuedBytes + this.#compressor.readyBytes;
+  }
+
+  /** True once it has outgrown what is worth keeping small. */
+  get isLarge(): boolean {
+    return this.#compressor.isStreaming || this.#compressor.totalBytes > 0;
+  }
+
+  /** Makes room for `bytes` more at `end`. */
+  reserve(bytes: number): void {
+    if (this.buffer.length - this.end < bytes) this.#makeRoom(bytes);
+  }
+
+  #makeRoom(bytes: number): void {
+    const { memory } = this.#parts;
+    const wanted = this.end + bytes;
+    if (wanted <= CHUNK_BYTES && !this.isLarge) {
+      const grown = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, Math.max(wanted, this.buffer.length * 2)));
+      this.buffer.copy(grown, 0, 0, this.end);
+      memory.hold(grown.length - this.buffer.length);
+      this.buffer = grown;
+      return;
+    }
+    this.#compressor.write(this.buffer.subarray(0, this.end), this.buffer.length);
+    this.#chunksBytes += this.end;
+    this.buffer = Buffer.allocUnsafeSlow(Math.max(CHUNK_BYTES, bytes));
+    memory.hold(this.buffer.length);
+    this.end = 0;
+  }
+
+  /** From here on full parts leave memory; the key can no longer change. */
+  beginUpload(key: string): void {
+    if (this.#upload) return;
+    this.#key = key;
+    const { store, patiently } = this.#parts;
+    this.#upload = patiently(`begin ${key}`, () => store.begin(key));
+    this.#upload.catch((error: unknown) => this.#fail(error));
+    this.#pump();
+  }
+
+  /** Resolves once fewer than `bytes` wait; rejects if the upload failed. */
+  async room(bytes: number): Promise<void> {
+    while (this.backlogBytes >= bytes && !this.#failure) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+    if (this.#failure) throw this.#failure;
+  }
+
+  /** Completes the file. Small ones come back as bytes; a larger one is uploaded as `key`, if it was not begun before. */
+  async finish(key: string): Promise<FinishedFile> {
+    const csvBytes = this.csvBytes;
+    this.#closed = true;
+    const { memory } = this.#parts;
+    const counted = this.buffer.length;
+    const last = this.buffer.subarray(0, this.end);
+    this.#chunksBytes = csvBytes;
+    this.end = 0;
+    await this.#compressor.end(last, counted);
+    this.buffer = Buffer.alloc(0);
+    const summary = { rows: this.rows, bytes: this.#compressor.totalBytes, csvBytes, checksum: this.#compressor.checksum() };
+    if (!this.#upload && summary.bytes <= SMALL_FILE_BYTES) {
+      return { ...summary, content: { small: this.#compressor.take() } };
+    }
+    this.beginUpload(key);
+    const upload = await (this.#upload as unknown as Promise<Upload>);
+    await this.#drain();
+    if (this.#compressor.readyBytes > 0) {
+      const part = this.#compressor.take();
+      const { number, offset } = this.#nextPart(part);
+      await this.#parts.patiently(`upload ${this.#key}`, () => upload.write(part, number, offset));
+      memory.release(part.length);
+    }
+    const receipt = await this.#parts.patiently(`finish ${this.#key}`, () => upload.finish());
+    return { ...summary, content: { upload: receipt } };
+  }
+
+  /** Gives up; what was uploaded is thrown away in the background, or by the next start. */
+  discard(): void {
+    this.#closed = true;
+    this.#compressor.discard();
+    this.#parts.memory.release(this.buffer.length);
+    this.buffer = Buffer.alloc(0);
+    this.end = 0;
+    this.#fail(new Error("discarded"));
+    void this.#upload?.then((upload) => upload.abort()).catch(() => {});
+  }
+
+  async #drain(): Promise<void> {
+    this.#pump();
+    while (this.#inFlight.size > 0) await Promise.race(this.#inFlight);
+    if (this.#failure) throw this.#failure;
+  }
+
+  #pump(): void {
+    while (this.#upload && !this.#failure && this.#inFlight.size < PARTS_IN_FLIGHT) {
+      if (this.#compressor.readyBytes < this.#partBytes) break;
+      this.#send(this.#compressor.take(), this.#upload);
+    }
+    this.#wake();
+  }
+
+  #send(part: Buffer, begun: Promise<Upload>): void {
+    const { patiently, memory } = this.#parts;
+    const { number, offset } = this.#nextPart(part);
+    const sending = begun
+      .then((upload) => patiently(`upload ${this.#key}`, () => upload.write(part, number, offset)))
+      .catch((error: unknown) => this.#fail(error))
+      .finally(() => {
+        memory.release(part.length);
+        this.#inFlight.delete(sending);
+        this.#pump();
+      });
+    this.#inFlight.add(sending);
+  }
+
+  #nextPart(part: Buffer): { number: number; offset: number } {
+    const place = { number: ++this.#partNumber, offset: this.#partOffset };
+    this.#partOffset += part.length;
+    return place;
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??= error;
+    this.#wake();
+  }
+
+  #wake(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const resolve of waiting) resolve();
+  }
+
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+}
