@@ -28,6 +28,7 @@ export interface TableStatus {
   /** Ranges of the copy that are published, and all of them; 0/0 while there is no plan. */
   readonly rangesDone: number;
   readonly ranges: number;
+  /** Rows and stored bytes that are published for it. */
   readonly rows: number;
   readonly bytes: number;
   /** True if updates and deletes are not captured because nothing identifies a row. */
@@ -35,10 +36,23 @@ export interface TableStatus {
   readonly notes: readonly string[];
 }
 
+export interface TableCounts {
+  readonly total: number;
+  readonly pending: number;
+  readonly copying: number;
+  readonly copied: number;
+  readonly insertOnly: number;
+  /** Ranges of all plans, so that copy progress can be told without the tables. */
+  readonly rangesDone: number;
+  readonly ranges: number;
+}
+
 export interface BatchStatus {
   readonly sequence: number;
   readonly time: string;
+  /** The largest of its files, a bounded number; `fileCount` counts them all. */
   readonly files: readonly { readonly key: string; readonly rows: number; readonly bytes: number }[];
+  readonly fileCount: number;
   readonly rows: number;
   readonly bytes: number;
   readonly stagedLsn: string | null;
@@ -47,6 +61,8 @@ export interface BatchStatus {
 
 /** Something an operator should know or do. */
 export interface Notice {
+  /** Key of the catalogue in observe/notices.ts. */
+  readonly id: string;
   readonly level: "info" | "warn" | "error";
   readonly message: string;
   /** The command or setting that mends it; empty if there is nothing to do. */
@@ -68,10 +84,19 @@ export interface Status {
   readonly source: string;
   readonly slot: string;
   readonly publication: string;
+  /** Setting `flush.interval`: a lag up to here is routine. */
+  readonly flushIntervalSeconds: number;
   readonly lag: Lag;
   readonly throughput: { readonly rowsPerSecond: number; readonly bytesPerSecond: number };
-  readonly totals: { readonly rows: number; readonly bytes: number; readonly files: number; readonly batches: number };
+  readonly totals: {
+    readonly rows: number;
+    readonly bytes: number;
+    readonly files: number;
+    readonly batches: number;
+  };
   readonly tables: readonly TableStatus[];
+  /** All tables, also where `tables` was cut short. */
+  readonly tableCounts: TableCounts;
   /** Tables in the captured schemas that are not captured (unlogged, foreign …), each with the reason. */
   readonly notCaptured: readonly { readonly table: string; readonly reason: string }[];
   /** Newest first, a bounded number. */

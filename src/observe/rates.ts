@@ -1,0 +1,59 @@
+import type { Lag, Status } from "../core/status.ts";
+
+const WINDOW_MS = 60_000;
+const HISTORY_STEP_MS = 5_000;
+/** One hour at five seconds. */
+const MAX_HISTORY = 720;
+
+interface Count {
+  readonly atMs: number;
+  readonly rows: number;
+  readonly bytes: number;
+}
+
+/** Throughput over the last minute, and samples for the charts. */
+export class Rates {
+  #counts: Count[] = [];
+  #history: Status["history"][number][] = [];
+  #rememberedMs = -Infinity;
+
+  /** All rows and CSV bytes since the start; called about once a second. */
+  count(atMs: number, rows: number, bytes: number): void {
+    this.#counts = [...this.#counts.filter((count) => count.atMs >= atMs - WINDOW_MS), { atMs, rows, bytes }];
+  }
+
+  throughput(): Status["throughput"] {
+    const first = this.#counts[0];
+    const last = this.#counts.at(-1);
+    if (first === undefined || last === undefined || last.atMs <= first.atMs) {
+      return { rowsPerSecond: 0, bytesPerSecond: 0 };
+    }
+    const seconds = (last.atMs - first.atMs) / 1000;
+    return {
+      rowsPerSecond: (last.rows - first.rows) / seconds,
+      bytesPerSecond: (last.bytes - first.bytes) / seconds,
+    };
+  }
+
+  remember(atMs: number, lag: Lag): void {
+    if (atMs - this.#rememberedMs < HISTORY_STEP_MS - 500) return;
+    this.#rememberedMs = atMs;
+    const rate = Math.round(this.#recentRowsPerSecond() * 10) / 10;
+    this.#history.push([Math.round(atMs / 1000), lag.lagSeconds, lag.lagBytes, rate]);
+    if (this.#history.length > MAX_HISTORY) this.#history.shift();
+  }
+
+  history(): Status["history"] {
+    return [...this.#history];
+  }
+
+  /** Over one step of the history, so that the chart shows bursts. */
+  #recentRowsPerSecond(): number {
+    const last = this.#counts.at(-1);
+    const first = this.#counts.find(
+      (count) => last !== undefined && count.atMs >= last.atMs - HISTORY_STEP_MS,
+    );
+    if (first === undefined || last === undefined || last.atMs <= first.atMs) return 0;
+    return ((last.rows - first.rows) * 1000) / (last.atMs - first.atMs);
+  }
+}

@@ -1,0 +1,173 @@
+import type { Notice, Status, TableCounts, TableStatus } from "../core/status.ts";
+import type { NoticeId } from "./notices.ts";
+import { countOf, humanBytes, humanCount, humanPercent, humanSeconds } from "./units.ts";
+
+/** What a sentence about a status needs to know of it. */
+export type Summarized = Omit<Status, "summary">;
+
+/**
+ * The state in a sentence or two: what is going on, whether it hurts, and what to do. Only says what the status
+ * knows, so it is true in every state.
+ */
+export function summarize(status: Summarized): string {
+  switch (status.state) {
+    case "blocked":
+      return blocked(find(status, "blocked"));
+    case "standby":
+      return `In standby: another daemon holds the slot ${status.slot}, and this one takes over when that one ends. Nothing to do.`;
+    case "starting":
+      return `${trouble(status) ?? "Starting: reading the stage's log and looking at the slot."}${waiting(status)}`;
+    case "draining":
+      return `Draining: ${countOf(status.lag.openRows, "received row")} to publish, then the daemon ends.${troubleAfter(status)}`;
+    case "copying":
+    case "streaming":
+      return working(status);
+    default:
+      return status.state satisfies never;
+  }
+}
+
+function blocked(notice: Notice | undefined): string {
+  if (notice === undefined) return "Blocked: an operator must act; the log says what is wrong.";
+  return `Blocked, an operator must act: ${notice.message} ${notice.mend}`.trim();
+}
+
+function working(status: Summarized): string {
+  const copying = status.state === "copying" ? copyProgress(status.tableCounts) : "";
+  const problem = trouble(status);
+  if (problem !== null) return `${problem}${copying === "" ? "" : ` ${copying}.`}${walWarning(status)}`;
+  const lag = lagWords(status);
+  const sentence = copying === "" ? capitalize(lag) : `${copying}; changes are streamed meanwhile, ${lag}`;
+  return `${sentence}.${walWarning(status)}${waiting(status)}`;
+}
+
+function copyProgress(counts: TableCounts): string {
+  const share =
+    counts.ranges === 0 ? "" : `, ${humanPercent(counts.rangesDone / counts.ranges)} of the planned ranges`;
+  return `Copying: ${humanCount(counts.copied)} of ${countOf(counts.total, "table")} done${share}`;
+}
+
+/** Twice the interval is routine: one batch is being published while the next one fills. */
+const ROUTINE_INTERVALS = 2;
+const ROUTINE_SLACK_SECONDS = 5;
+
+export function isBehind(status: Pick<Status, "lag" | "flushIntervalSeconds">): boolean {
+  const routine = status.flushIntervalSeconds * ROUTINE_INTERVALS + ROUTINE_SLACK_SECONDS;
+  return status.lag.lagSeconds !== null && status.lag.lagSeconds > routine;
+}
+
+function lagWords(status: Summarized): string {
+  const { lagSeconds, lagBytes, openRows } = status.lag;
+  if (lagSeconds === null) return "how far behind is not known yet";
+  if (lagSeconds === 0) return "everything that was committed is on the stage";
+  const age = humanSeconds(lagSeconds);
+  if (!isBehind(status)) {
+    const open = openRows === 0 ? "" : `; ${countOf(openRows, "row")} will be published with the next batch`;
+    return `up to date but for the last ${age}${open}`;
+  }
+  const bytes = lagBytes === null ? "" : ` (${humanBytes(lagBytes)} of WAL)`;
+  return `${age} behind${bytes}, ${trendWords(status)}`;
+}
+
+/** Long enough to see through a batch. */
+const TREND_SECONDS = 60;
+/** Changes of the gap smaller than this share of it are noise. */
+const TREND_SHARE = 0.05;
+
+function trendWords(status: Summarized): string {
+  const bytes = status.lag.lagBytes;
+  const nowSeconds = Date.parse(status.now) / 1000;
+  const then = status.history.findLast(([at, , lag]) => at <= nowSeconds - TREND_SECONDS && lag !== null);
+  const thenBytes = then?.[2];
+  if (then === undefined || bytes === null || thenBytes === null || thenBytes === undefined) {
+    return "too early to say whether it is catching up";
+  }
+  const perSecond = (thenBytes - bytes) / (nowSeconds - then[0]);
+  if (thenBytes - bytes > thenBytes * TREND_SHARE) {
+    return `catching up, in about ${humanSeconds(Math.max(1, bytes / perSecond))} at this pace`;
+  }
+  if (bytes - thenBytes > thenBytes * TREND_SHARE) return "and falling further behind";
+  return "and neither catching up nor falling further behind";
+}
+
+function trouble(status: Summarized): string | null {
+  const source = find(status, "source-unreachable");
+  if (source !== undefined) {
+    return `${source.message} (for ${age(status, source)}). What it commits meanwhile waits there; pgstage keeps trying.`;
+  }
+  const store = find(status, "store-failing");
+  if (store !== undefined) {
+    return `${store.message} (for ${age(status, store)}). Nothing is lost: what is not published waits at the source as WAL${room(status)}.`;
+  }
+  return null;
+}
+
+function troubleAfter(status: Summarized): string {
+  const problem = trouble(status);
+  return problem === null ? "" : ` ${problem}`;
+}
+
+function room(status: Summarized): string {
+  const { walBudgetBytes, walExhaustedInSeconds } = status.lag;
+  if (walBudgetBytes === null) return "";
+  const time =
+    walExhaustedInSeconds === null ? "" : `, about ${humanSeconds(walExhaustedInSeconds)} at this pace`;
+  return `, which has room for ${humanBytes(walBudgetBytes)} more${time}`;
+}
+
+const WAL_NOTICES = ["wal-90", "wal-75", "wal-50", "wal-unlimited", "wal-held-by-transaction"] as const;
+
+function walWarning(status: Summarized): string {
+  const notice = WAL_NOTICES.map((id) => find(status, id)).find((found) => found !== undefined);
+  return notice === undefined ? "" : ` ${notice.message}`;
+}
+
+function waiting(status: Summarized): string {
+  const notice = find(status, "slot-creation-waits");
+  return notice === undefined ? "" : ` ${notice.message} ${notice.mend}`;
+}
+
+function find(status: Summarized, id: NoticeId): Notice | undefined {
+  return status.notices.find((notice) => notice.id === id);
+}
+
+function age(status: Summarized, notice: Notice): string {
+  return humanSeconds((Date.parse(status.now) - Date.parse(notice.since)) / 1000);
+}
+
+function capitalize(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+export function countTables(tables: Iterable<TableStatus>): TableCounts {
+  const counts = { total: 0, pending: 0, copying: 0, copied: 0, insertOnly: 0, rangesDone: 0, ranges: 0 };
+  for (const table of tables) {
+    counts.total++;
+    counts[table.phase]++;
+    counts.rangesDone += table.rangesDone;
+    counts.ranges += table.ranges;
+    if (table.insertOnly) counts.insertOnly++;
+  }
+  return counts;
+}
+
+/** What is being copied first, then what waits, then what needs attention, then by size. */
+export function interestingFirst(tables: readonly TableStatus[]): TableStatus[] {
+  return tables.toSorted(
+    (a, b) =>
+      PHASE_RANK[a.phase] - PHASE_RANK[b.phase] ||
+      attention(b) - attention(a) ||
+      b.bytes - a.bytes ||
+      compare(a, b),
+  );
+}
+
+const PHASE_RANK = { copying: 0, pending: 1, copied: 2 } as const;
+
+function attention(table: TableStatus): number {
+  return Number(table.insertOnly) + Number(table.notes.length > 0);
+}
+
+function compare(a: TableStatus, b: TableStatus): number {
+  return a.table < b.table ? -1 : 1;
+}

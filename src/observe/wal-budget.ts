@@ -1,0 +1,117 @@
+import type { Lsn } from "../core/lsn.ts";
+
+/**
+ * What the slot costs the source: WAL it retains, how much more it may, how fast it grows, and who holds it. Pure.
+ */
+
+/** One reading of pg_replication_slots and of the source's position. */
+export interface SlotSample {
+  readonly atMs: number;
+  readonly sourceLsn: Lsn;
+  readonly restartLsn: Lsn;
+  readonly confirmedFlushLsn: Lsn;
+  /** safe_wal_size: WAL that may still be written before the slot is lost; null without max_slot_wal_keep_size. */
+  readonly safeWalBytes: number | null;
+  /** The oldest transaction that runs on the source, if there is one that is not ours. */
+  readonly oldestTransaction: { readonly pid: number; readonly ageSeconds: number } | null;
+}
+
+export interface WalBudget {
+  readonly retainedBytes: number;
+  /** Null if unlimited. */
+  readonly budgetBytes: number | null;
+  /** Share of retained and budget that is used up, 0 to 1; null if unlimited. */
+  readonly used: number | null;
+  /** Net growth of what is retained; negative while it shrinks; null until there is enough to tell. */
+  readonly growthBytesPerHour: number | null;
+  /** Null if it does not grow, is unlimited, or cannot be told yet. */
+  readonly exhaustedInSeconds: number | null;
+}
+
+/** Growth is that of the last minutes: long enough to see through a batch, short enough to notice a stop. */
+const WINDOW_MS = 10 * 60_000;
+const MIN_SPAN_MS = 30_000;
+const MIN_SAMPLES = 3;
+
+export function addSlotSample(samples: readonly SlotSample[], sample: SlotSample): SlotSample[] {
+  const kept = samples.filter(({ atMs }) => atMs > sample.atMs - WINDOW_MS && atMs < sample.atMs);
+  return [...kept, sample];
+}
+
+export function walBudget(samples: readonly SlotSample[]): WalBudget | null {
+  const last = samples.at(-1);
+  if (last === undefined) return null;
+  const retainedBytes = retained(last);
+  const budgetBytes = last.safeWalBytes === null ? null : Math.max(0, last.safeWalBytes);
+  const growth = growthPerMs(samples);
+  const grows = growth !== null && growth > 0 && budgetBytes !== null;
+  return {
+    retainedBytes,
+    budgetBytes,
+    used: budgetBytes === null ? null : usedShare(retainedBytes, budgetBytes),
+    growthBytesPerHour: growth === null ? null : Math.round(growth * 3_600_000),
+    exhaustedInSeconds: grows ? Math.round(budgetBytes / growth / 1000) : null,
+  };
+}
+
+function usedShare(retainedBytes: number, budgetBytes: number): number {
+  return budgetBytes === 0 ? 1 : retainedBytes / (retainedBytes + budgetBytes);
+}
+
+function retained(sample: SlotSample): number {
+  return sample.sourceLsn > sample.restartLsn ? Number(sample.sourceLsn - sample.restartLsn) : 0;
+}
+
+/** Slope of the least-squares line through the retained bytes. */
+function growthPerMs(samples: readonly SlotSample[]): number | null {
+  const first = samples[0];
+  const last = samples.at(-1);
+  if (first === undefined || last === undefined || samples.length < MIN_SAMPLES) return null;
+  if (last.atMs - first.atMs < MIN_SPAN_MS) return null;
+  const meanX = mean(samples.map(({ atMs }) => atMs - first.atMs));
+  const meanY = mean(samples.map(retained));
+  let covariance = 0;
+  let variance = 0;
+  for (const sample of samples) {
+    const x = sample.atMs - first.atMs - meanX;
+    covariance += x * (retained(sample) - meanY);
+    variance += x * x;
+  }
+  return covariance / variance;
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+export const WAL_THRESHOLDS = [90, 75, 50] as const;
+export type WalLevel = 0 | (typeof WAL_THRESHOLDS)[number];
+
+/** A level is left only this many points below its threshold, so that a slot on the edge does not flap. */
+const HYSTERESIS_POINTS = 5;
+
+/** The threshold that counts now, given the one that counted before. */
+export function walLevel(previous: WalLevel, used: number | null): WalLevel {
+  if (used === null) return 0;
+  const percent = used * 100;
+  return (
+    WAL_THRESHOLDS.find(
+      (threshold) => percent >= threshold - (threshold <= previous ? HYSTERESIS_POINTS : 0),
+    ) ?? 0
+  );
+}
+
+/** Below this, who holds the WAL does not matter. */
+const HELD_FLOOR_BYTES = 256 * 1024 * 1024;
+/** Share of the retained WAL that we have not acknowledged, up to which we are current. */
+const CURRENT_SHARE = 0.25;
+
+/**
+ * True if the WAL is retained for a long transaction of the application: restart_lsn cannot pass the start of the
+ * oldest running transaction, while confirmed_flush_lsn shows that we took nearly everything.
+ */
+export function heldByTransaction(sample: SlotSample): boolean {
+  const retainedBytes = retained(sample);
+  const unconfirmed = Number(sample.sourceLsn - sample.confirmedFlushLsn);
+  return retainedBytes >= HELD_FLOOR_BYTES && unconfirmed <= retainedBytes * CURRENT_SHARE;
+}
