@@ -14,6 +14,8 @@ export interface LogFile {
   readonly table: string;
   readonly schemaName: string;
   readonly tableName: string;
+  /** OID of the table in the source. */
+  readonly oid: number;
   /** Id of the shape document with the columns. */
   readonly shape: string;
   /** Data rows; the header is not one. */

@@ -1,6 +1,7 @@
 import { Compressor } from "../csv/compressor.ts";
 import type { Compression } from "../core/layout.ts";
 import type { MemoryAccount } from "../core/memory.ts";
+import type { PackPlace } from "./pack.ts";
 import type { Receipt, Store, Upload } from "../stores/store.ts";
 
 /** A file's first chunk; it doubles until it is worth compressing by itself. */
@@ -29,7 +30,12 @@ export interface FinishedFile {
   readonly bytes: number;
   readonly csvBytes: number;
   readonly checksum: string;
-  readonly content: { readonly small: Buffer } | { readonly upload: Receipt };
+  readonly content: { readonly small: Buffer } | { readonly packed: PackPlace } | { readonly upload: Receipt };
+}
+
+/** Bytes of a finished file that are still counted in the memory account. */
+export function heldBytes(file: FinishedFile): number {
+  return "small" in file.content ? file.content.small.length : 0;
 }
 
 /**
@@ -52,7 +58,6 @@ export class FileWriter {
   #inFlight = new Set<Promise<void>>();
   #failure: unknown = null;
   #waiting: (() => void)[] = [];
-  #closed = false;
 
   constructor(parts: WriterParts, header: Buffer) {
     this.#parts = parts;
@@ -124,10 +129,16 @@ export class FileWriter {
     if (this.#failure) throw this.#failure;
   }
 
+  /** Resolves once every part that is full is stored; rejects if the upload failed. */
+  async partsGone(): Promise<void> {
+    const busy = (): boolean => this.#compressor.queuedBytes > 0 || this.#inFlight.size > 0;
+    while (busy() && !this.#failure) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    if (this.#failure) throw this.#failure;
+  }
+
   /** Completes the file. Small ones come back as bytes; a larger one is uploaded as `key`, if it was not begun before. */
   async finish(key: string): Promise<FinishedFile> {
     const csvBytes = this.csvBytes;
-    this.#closed = true;
     const { memory } = this.#parts;
     const counted = this.buffer.length;
     const last = this.buffer.subarray(0, this.end);
@@ -154,7 +165,6 @@ export class FileWriter {
 
   /** Gives up; what was uploaded is thrown away in the background, or by the next start. */
   discard(): void {
-    this.#closed = true;
     this.#compressor.discard();
     this.#parts.memory.release(this.buffer.length);
     this.buffer = Buffer.alloc(0);
@@ -208,7 +218,4 @@ export class FileWriter {
     for (const resolve of waiting) resolve();
   }
 
-  get isClosed(): boolean {
-    return this.#closed;
-  }
 }

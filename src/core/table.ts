@@ -1,0 +1,83 @@
+/**
+ * What the daemon knows about a captured table, as the log records it.
+ */
+
+export type ReplicaIdentity = "default" | "nothing" | "full" | "index";
+
+export interface TableColumn {
+  readonly attnum: number;
+  readonly name: string;
+  readonly typeOid: number;
+  readonly typeModifier: number;
+}
+
+/** A relation that holds rows: the table itself, or a leaf of a partitioned one. */
+export interface Storage {
+  readonly oid: number;
+  readonly schema: string;
+  readonly name: string;
+  /** Changes with TRUNCATE, VACUUM FULL and every ALTER that rewrites. */
+  readonly filenode: number;
+  /** xmin of the leaf's pg_inherits row: changes when it is detached and attached again; 0 for a plain table. */
+  readonly attachedBy: number;
+}
+
+/** A table as the catalog describes it at one moment. */
+export interface CatalogTable {
+  readonly oid: number;
+  readonly schema: string;
+  readonly name: string;
+  readonly partitioned: boolean;
+  readonly replicaIdentity: ReplicaIdentity;
+  /** Names of the columns that identify a row, in table order; empty if none do. Under FULL: the primary key's. */
+  readonly key: readonly string[];
+  /** Nothing usable identifies a row: updates and deletes cannot be published. */
+  readonly insertOnly: boolean;
+  /** Columns that copy and stream both carry. */
+  readonly columns: readonly TableColumn[];
+  /** Changes whenever the definition of a column does; tells a rewriting ALTER from VACUUM FULL and TRUNCATE. */
+  readonly columnsVersion: string;
+  /** attnums of columns with a default that old rows get without being rewritten (atthasmissing). */
+  readonly missing: readonly number[];
+  /** Labels of the enum types among the columns, by OID of the label: a renamed one changes old rows. */
+  readonly labels: Readonly<Record<string, string>>;
+  readonly storages: readonly Storage[];
+}
+
+/** One storage's share of a copy plan: ranges of `pagesPerRange` pages, the last one open-ended. */
+export interface PlannedStorage {
+  readonly oid: number;
+  readonly schema: string;
+  readonly name: string;
+  readonly filenode: number;
+  readonly pages: number;
+  readonly pagesPerRange: number;
+}
+
+/** How far the copy of a table has come. */
+export type CopyProgress =
+  /** To be copied; set by discovery, a resync or a lost file. */
+  | { readonly phase: "pending"; readonly reason: string }
+  /** Planned at `firstPoint`; the numbers (from 1) of the ranges that are published. */
+  | {
+      readonly phase: "copying";
+      readonly firstPoint: string;
+      readonly storages: readonly PlannedStorage[];
+      readonly done: readonly number[];
+      readonly rows: number;
+      readonly bytes: number;
+    }
+  /** Complete; changes that committed before `lastPoint` still need their unchanged values. */
+  | { readonly phase: "copied"; readonly firstPoint: string; readonly lastPoint: string; readonly rows: number; readonly bytes: number };
+
+/** A captured table in the log's state. */
+export interface TableRecord {
+  readonly catalog: CatalogTable;
+  /** Every column name that files since the last copy may use, with its attnum. */
+  readonly names: Readonly<Record<string, number>>;
+  readonly copy: CopyProgress;
+}
+
+export function tableName(table: { readonly schema: string; readonly name: string }): string {
+  return `${table.schema}.${table.name}`;
+}

@@ -1,0 +1,40 @@
+import pRetry from "p-retry";
+import { TransientError } from "../core/errors.ts";
+import type { Patiently } from "./file-writer.ts";
+
+const FIRST_DELAY_MS = 200;
+const LONGEST_DELAY_MS = 15_000;
+
+export interface PatienceEvents {
+  /** An attempt failed and will be made again. */
+  readonly failed: (what: string, error: unknown, attempts: number) => void;
+  /** An attempt succeeded after failures. */
+  readonly recovered: (what: string) => void;
+}
+
+/**
+ * Tries again what failed with a TransientError, with growing and scattered delays, until `signal` says stop. The
+ * data waits in memory meanwhile and WAL in the database, so there is no number of attempts after which giving up
+ * would be better.
+ */
+export function patience(signal: AbortSignal, events: PatienceEvents): Patiently {
+  return async (what, attempt) => {
+    let failures = 0;
+    const result = await pRetry(attempt, {
+      retries: Number.POSITIVE_INFINITY,
+      minTimeout: FIRST_DELAY_MS,
+      maxTimeout: LONGEST_DELAY_MS,
+      factor: 2,
+      randomize: true,
+      signal,
+      shouldRetry: ({ error }) => error instanceof TransientError,
+      onFailedAttempt: ({ error, attemptNumber }) => {
+        if (!(error instanceof TransientError)) return;
+        failures = attemptNumber;
+        events.failed(what, error, attemptNumber);
+      },
+    });
+    if (failures > 0) events.recovered(what);
+    return result;
+  };
+}

@@ -1,0 +1,26 @@
+import type { LogDocument, LogFile } from "../core/document.ts";
+import { PACKS_FOLDER } from "../core/layout.ts";
+import type { Store } from "../stores/store.ts";
+import { publishFiles } from "./delivery.ts";
+import type { Patiently } from "./file-writer.ts";
+
+/**
+ * Does the last document again: publishes what it names, which is harmless if it is published already. Documents
+ * before the last one are published, because each was before the next was written. Returns the files that were
+ * recorded and can no longer be published.
+ */
+export async function publishLast(store: Store, last: LogDocument, patiently: Patiently): Promise<LogFile[]> {
+  return await publishFiles(store, last.files, { patiently, inMemory: () => null });
+}
+
+/**
+ * Throws away what nobody recorded. Only after a document of our own follows the last one: before that, a daemon
+ * that we replace may still record its uploads.
+ */
+export async function discardLeftovers(store: Store): Promise<number> {
+  const discarded = await store.discardUploads(() => false);
+  const packs: string[] = [];
+  for await (const key of store.list(PACKS_FOLDER)) packs.push(key);
+  if (packs.length > 0) await store.delete(packs);
+  return discarded;
+}

@@ -1,0 +1,316 @@
+import type { Buffer } from "node:buffer";
+import { laterLsn, type Lsn } from "../core/lsn.ts";
+import { formatTimestamp } from "../csv/header.ts";
+import type { DeliveredFile, Delivery } from "../delivery/delivery.ts";
+import { heldBytes } from "../delivery/file-writer.ts";
+import { Batch, type BatchParts } from "./batch.ts";
+import { fillUnchanged, writeValues, type ReadBack } from "./deferred.ts";
+import { isDue, shouldRecordIdle, TICK_MS, type DueLimits } from "./due.ts";
+import { StreamReader } from "./reader.ts";
+import type { TableEncoder, TableFacts } from "./table-encoder.ts";
+
+/** Rows that wait for values read back before the socket waits, too. */
+const MAX_DEFERRED_ROWS = 5_000;
+const MAX_DEFERRED_BYTES = 4 * 1024 * 1024;
+/** Shares of the memory limit: where the socket is paused, and where it goes on. */
+const PAUSE_AT = 0.85;
+const RESUME_BELOW = 0.5;
+
+/** The replication connection, as the pump needs it. */
+export interface ChangeSource {
+  /** No more payloads after those of the chunk that has arrived already. */
+  pause(): void;
+  resume(): void;
+  /** Everything before here may be forgotten by the server. */
+  acknowledge(lsn: Lsn): void;
+}
+
+export interface PumpParts {
+  readonly source: ChangeSource;
+  readonly delivery: Delivery;
+  readonly batch: BatchParts;
+  readonly facts: TableFacts;
+  readonly readBack: ReadBack;
+  readonly limits: DueLimits;
+  readonly metadataPrefix: string;
+  /** Where the log ends. */
+  readonly startLsn: Lsn;
+  readonly shapeSeen: (encoder: TableEncoder) => void;
+  /** Writes down the columns of shapes before a log document names them. */
+  readonly recordShapes: (encoders: ReadonlySet<TableEncoder>) => Promise<void>;
+}
+
+/** What was received and is not published. */
+export interface OpenChanges {
+  readonly rows: number;
+  readonly csvBytes: number;
+  readonly oldestCommitMicros: bigint | null;
+  readonly openedAtMs: number | null;
+}
+
+/** A batch while it fills, with what its log document will say. */
+class Filling {
+  readonly batch: Batch;
+  readonly fills: Promise<void>[] = [];
+  openedAtMs: number | null = null;
+  firstLsn: Lsn | null = null;
+  oldestCommitMicros: bigint | null = null;
+  newestCommitMicros = 0n;
+
+  constructor(batch: Batch) {
+    this.batch = batch;
+  }
+}
+
+/**
+ * The way of a change from the socket to the acknowledgement. One batch fills while at most one is delivered; a
+ * batch closes between two transactions only. Everything runs on the event loop's thread: payloads are read
+ * synchronously, and what must wait (values read back, memory) pauses the socket meanwhile.
+ */
+export class Pump {
+  readonly #parts: PumpParts;
+  readonly #reader: StreamReader;
+  #filling: Filling;
+  #delivering: Filling | null = null;
+  /** End of the last whole transaction received, or further if the server says that nothing was in between. */
+  #reachedLsn: Lsn;
+  #recordedLsn: Lsn;
+  #recordedAtMs = performance.now();
+  #deliveryMs = 0;
+  #urgent = false;
+  #draining = false;
+  #sealed = false;
+  #pauses = 0;
+  #timer: NodeJS.Timeout | null = null;
+  #settle: { resolve: () => void; reject: (error: unknown) => void } = { resolve: () => {}, reject: () => {} };
+  #over = false;
+  /** Resolves once drained; rejects with whatever ends this attempt. */
+  readonly done: Promise<void>;
+
+  constructor(parts: PumpParts) {
+    this.#parts = parts;
+    this.#reachedLsn = this.#recordedLsn = parts.startLsn;
+    this.#filling = new Filling(new Batch(parts.batch));
+    this.done = new Promise((resolve, reject) => {
+      this.#settle = { resolve, reject };
+    });
+    this.done.catch(() => {});
+    const { facts, metadataPrefix, startLsn, shapeSeen } = parts;
+    this.#reader = new StreamReader(
+      {
+        facts,
+        metadataPrefix,
+        startLsn,
+        shapeSeen,
+        firstChange: (transaction) => this.#opened(transaction.commitLsn, transaction.committedAtMicros),
+        committed: (endLsn) => this.#committed(endLsn),
+      },
+      this.#filling.batch,
+    );
+    this.#timer = setInterval(() => this.#tick(), TICK_MS);
+  }
+
+  /** How far everything is published, or need not be because nothing happened. */
+  get stagedLsn(): Lsn {
+    return this.#isIdle ? this.#reachedLsn : this.#recordedLsn;
+  }
+
+  get open(): OpenChanges {
+    const both = [this.#delivering, this.#filling].filter((part) => part !== null);
+    return {
+      rows: both.reduce((sum, part) => sum + part.batch.rows, 0),
+      csvBytes: both.reduce((sum, part) => sum + part.batch.csvBytes, 0),
+      oldestCommitMicros: both.find((part) => part.oldestCommitMicros !== null)?.oldestCommitMicros ?? null,
+      openedAtMs: both.find((part) => part.openedAtMs !== null)?.openedAtMs ?? null,
+    };
+  }
+
+  get isPaused(): boolean {
+    return this.#pauses > 0;
+  }
+
+  /** One XLogData payload, a view that dies when this returns. */
+  read(payload: Buffer): void {
+    if (this.#over || this.#sealed) return;
+    this.#reader.read(payload);
+    const { memory } = this.#parts.batch;
+    if (memory.heldBytes > memory.limitBytes * PAUSE_AT && this.#pauses === 0) this.#waitForMemory();
+    const { writer } = this.#reader;
+    if (writer.deferredRows > MAX_DEFERRED_ROWS || writer.deferredBytes > MAX_DEFERRED_BYTES) this.#fillNow();
+  }
+
+  /** The server has sent everything before `walEnd`. `urgent`: it waits for our answer. */
+  keepalive(walEnd: Lsn, urgent: boolean): void {
+    if (this.#over || this.#sealed) return;
+    if (urgent) this.#urgent = true;
+    // Between transactions everything before walEnd that concerns us has arrived; rows of it may still be open.
+    if (!this.#reader.insideTransaction) this.#reachedLsn = laterLsn(this.#reachedLsn, walEnd);
+    if (urgent) this.#tick();
+  }
+
+  /** Publishes what is whole and resolves `done`. A transaction in the middle is waited for. */
+  drain(): void {
+    this.#draining = true;
+    this.#urgent = true;
+    this.#sealIfDraining();
+    this.#tick();
+  }
+
+  /** What comes after the last whole transaction is not taken any more: it will be sent again. */
+  #sealIfDraining(): void {
+    if (!this.#draining || this.#sealed || this.#reader.insideTransaction) return;
+    this.#sealed = true;
+    this.#parts.source.pause();
+  }
+
+  /** Ends the attempt: nothing of what is open survives, Postgres will send it again. */
+  fail(error: unknown): void {
+    if (this.#over) return;
+    this.#stop();
+    this.#filling.batch.discard();
+    this.#delivering?.batch.discard();
+    this.#settle.reject(error);
+  }
+
+  #stop(): void {
+    this.#over = true;
+    if (this.#timer) clearInterval(this.#timer);
+    this.#timer = null;
+  }
+
+  get #isIdle(): boolean {
+    return this.#filling.openedAtMs === null && this.#delivering === null && !this.#reader.insideTransaction;
+  }
+
+  #opened(commitLsn: Lsn, committedAtMicros: bigint): void {
+    const filling = this.#filling;
+    filling.openedAtMs ??= performance.now();
+    filling.firstLsn ??= commitLsn;
+    filling.oldestCommitMicros ??= committedAtMicros;
+    filling.newestCommitMicros = committedAtMicros;
+  }
+
+  #committed(endLsn: Lsn): void {
+    this.#reachedLsn = laterLsn(this.#reachedLsn, endLsn);
+    this.#sealIfDraining();
+    this.#closeIfDue();
+  }
+
+  #tick(): void {
+    if (this.#over) return;
+    this.#closeIfDue();
+    if (!this.#isIdle) return;
+    if (this.#draining && this.#recordedLsn >= this.#reachedLsn) {
+      this.#stop();
+      this.#settle.resolve();
+      return;
+    }
+    this.#recordIdle();
+  }
+
+  #recordIdle(): void {
+    const position = {
+      recordedLsn: this.#recordedLsn,
+      reachedLsn: this.#reachedLsn,
+      recordedAtMs: this.#draining ? Number.NEGATIVE_INFINITY : this.#recordedAtMs,
+      urgent: this.#urgent,
+    };
+    if (!shouldRecordIdle(position, performance.now())) return;
+    this.#urgent = this.#draining;
+    const filling = new Filling(new Batch(this.#parts.batch));
+    void this.#deliver(filling, this.#reachedLsn, "idle");
+  }
+
+  #closeIfDue(): void {
+    if (this.#delivering || this.#reader.insideTransaction) return;
+    const { limits, batch } = this.#parts;
+    const filling = this.#filling;
+    const open = {
+      openedAtMs: filling.openedAtMs,
+      csvBytes: filling.openedAtMs === null ? 0 : filling.batch.csvBytes,
+      heldBytes: batch.memory.heldBytes,
+      deliveryMs: this.#deliveryMs,
+      urgent: this.#urgent,
+    };
+    if (!isDue(open, performance.now(), limits)) return;
+    this.#urgent = this.#draining;
+    this.#fillInto(filling);
+    this.#filling = new Filling(new Batch(batch));
+    this.#reader.writer.changeBatch(this.#filling.batch);
+    void this.#deliver(filling, this.#reachedLsn, "batch");
+  }
+
+  async #deliver(filling: Filling, endLsn: Lsn, kind: "batch" | "idle"): Promise<void> {
+    const startedAtMs = performance.now();
+    this.#delivering = filling;
+    let files: DeliveredFile[] = [];
+    try {
+      await Promise.all(filling.fills);
+      files = await filling.batch.finish();
+      await this.#parts.recordShapes(filling.batch.encoders);
+      const committedAt = filling.firstLsn === null ? null : formatTimestamp(filling.newestCommitMicros);
+      const { firstLsn } = filling;
+      await this.#parts.delivery.submit({ kind, files, events: [], endLsn, firstLsn, committedAt });
+    } catch (error) {
+      this.fail(error);
+      return;
+    } finally {
+      for (const { file } of files) this.#parts.batch.memory.release(heldBytes(file));
+    }
+    this.#delivered(endLsn, performance.now() - startedAtMs, kind);
+  }
+
+  #delivered(endLsn: Lsn, tookMs: number, kind: "batch" | "idle"): void {
+    this.#delivering = null;
+    this.#recordedLsn = endLsn;
+    this.#recordedAtMs = performance.now();
+    if (kind === "batch") this.#deliveryMs = this.#deliveryMs === 0 ? tookMs : 0.7 * this.#deliveryMs + 0.3 * tookMs;
+    this.#parts.source.acknowledge(endLsn);
+    this.#tick();
+  }
+
+  /** The socket waits until enough memory is free; what is open leaves for the store meanwhile. */
+  #waitForMemory(): void {
+    const { memory } = this.#parts.batch;
+    const enoughBytes = memory.limitBytes * RESUME_BELOW;
+    void this.#whilePaused(async () => {
+      this.#closeIfDue();
+      const { batch } = this.#filling;
+      if (this.#reader.insideTransaction) await batch.relieve(() => memory.heldBytes < enoughBytes);
+      await memory.below(enoughBytes);
+    });
+  }
+
+  #fillNow(): void {
+    const filling = this.#filling;
+    void this.#whilePaused(() => this.#fillInto(filling));
+  }
+
+  /** Reads values back for the rows that wait, and writes them into the batch that they belong to. */
+  #fillInto(filling: Filling): Promise<void> {
+    const rows = this.#reader.writer.takeDeferred();
+    if (rows.length === 0) return Promise.resolve();
+    const filled = fillUnchanged(rows, this.#parts.readBack).then((complete) => {
+      for (const row of complete) {
+        const file = filling.batch.fileFor(row.encoder, row.head.transaction);
+        writeValues(file, row);
+        filling.batch.rows++;
+        filling.batch.rollIfLong(file);
+      }
+    });
+    filled.catch(() => {}); // told to the delivery
+    filling.fills.push(filled);
+    return filled;
+  }
+
+  async #whilePaused(wait: () => Promise<void>): Promise<void> {
+    if (this.#pauses++ === 0) this.#parts.source.pause();
+    try {
+      await wait();
+    } catch (error) {
+      this.fail(error);
+      return;
+    }
+    if (--this.#pauses === 0 && !this.#over && !this.#sealed) this.#parts.source.resume();
+  }
+}

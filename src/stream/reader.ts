@@ -1,0 +1,145 @@
+import type { Buffer } from "node:buffer";
+import type { Lsn } from "../core/lsn.ts";
+import type { Batch } from "./batch.ts";
+import { ChangeWriter } from "./change-writer.ts";
+import {
+  BEGIN,
+  COMMIT,
+  DELETE,
+  INSERT,
+  malformed,
+  MESSAGE,
+  ORIGIN,
+  readBegin,
+  readCommitEnd,
+  readRelation,
+  readTruncated,
+  RELATION,
+  TRUNCATE,
+  TYPE,
+  UPDATE,
+} from "./pgoutput.ts";
+import { makeEncoder, type TableEncoder, type TableFacts } from "./table-encoder.ts";
+import { Transactions, type Transaction } from "./transaction.ts";
+
+export interface ReaderParts {
+  readonly facts: TableFacts;
+  readonly metadataPrefix: string;
+  /** Where the log ends: what committed before is published already, however far back the server begins. */
+  readonly startLsn: Lsn;
+  /** The first change of a transaction is about to be written. */
+  readonly firstChange: (transaction: Transaction) => void;
+  /** A transaction is whole. `changed`: it wrote rows. */
+  readonly committed: (endLsn: Lsn, changed: boolean) => void;
+  /** A relation was described in a shape that this reader has not seen. */
+  readonly shapeSeen: (encoder: TableEncoder) => void;
+}
+
+/** Reads pgoutput's messages one by one and writes their rows. Payloads are views: nothing of them is kept. */
+export class StreamReader {
+  readonly writer: ChangeWriter;
+  readonly #parts: ReaderParts;
+  readonly #transactions = new Transactions();
+  /** By OID; null: described, and not to be captured. */
+  readonly #encoders = new Map<number, TableEncoder | null>();
+  #transaction: Transaction | null = null;
+  #skipping = false;
+  #changed = false;
+
+  constructor(parts: ReaderParts, batch: Batch) {
+    this.#parts = parts;
+    this.writer = new ChangeWriter(parts.facts, batch);
+  }
+
+  get insideTransaction(): boolean {
+    return this.#transaction !== null;
+  }
+
+  read(payload: Buffer): void {
+    const tag = payload[0];
+    switch (tag) {
+      case INSERT:
+      case UPDATE:
+      case DELETE:
+        if (!this.#skipping) this.#change(tag, payload);
+        return;
+      case BEGIN:
+        this.#begin(payload);
+        return;
+      case COMMIT:
+        this.#commit(readCommitEnd(payload));
+        return;
+      case RELATION:
+        this.#describe(payload);
+        return;
+      case TRUNCATE:
+        if (!this.#skipping) this.#truncate(payload);
+        return;
+      case TYPE:
+      case ORIGIN:
+      case MESSAGE:
+        return;
+      default:
+        throw malformed("message", payload);
+    }
+  }
+
+  #begin(payload: Buffer): void {
+    const begin = readBegin(payload);
+    this.#transaction = this.#transactions.begin(begin);
+    this.#skipping = begin.commitLsn < this.#parts.startLsn;
+    this.#changed = false;
+    this.writer.begin(this.#transaction);
+  }
+
+  #commit(endLsn: Lsn): void {
+    const skipped = this.#skipping;
+    this.#transaction = null;
+    this.#skipping = false;
+    if (!skipped) this.#parts.committed(endLsn, this.#changed);
+  }
+
+  #change(tag: number, payload: Buffer): void {
+    const encoder = this.#encoderOf(payload.readUInt32BE(1));
+    if (!encoder) return;
+    this.#beforeRow();
+    if (tag === INSERT) this.writer.insert(encoder, payload);
+    else if (tag === UPDATE) this.writer.update(encoder, payload);
+    else this.writer.delete(encoder, payload);
+  }
+
+  #truncate(payload: Buffer): void {
+    for (const oid of readTruncated(payload)) {
+      const encoder = this.#encoderOf(oid);
+      if (!encoder) continue;
+      this.#beforeRow();
+      this.writer.truncate(encoder);
+    }
+  }
+
+  #beforeRow(): void {
+    if (this.#changed || !this.#transaction) return;
+    this.#changed = true;
+    this.#parts.firstChange(this.#transaction);
+  }
+
+  #encoderOf(oid: number): TableEncoder | null {
+    const encoder = this.#encoders.get(oid);
+    if (encoder === undefined) throw new Error(`a change of relation ${oid}, which the stream has not described`);
+    return encoder;
+  }
+
+  #describe(payload: Buffer): void {
+    const { facts, metadataPrefix, shapeSeen } = this.#parts;
+    const relation = readRelation(payload);
+    if (!facts.captures(relation.schema, relation.table)) {
+      this.#encoders.set(relation.oid, null);
+      return;
+    }
+    const encoder = makeEncoder(relation, facts, metadataPrefix);
+    const known = this.#encoders.get(relation.oid);
+    if (known?.shape === encoder.shape) return;
+    this.#encoders.set(relation.oid, encoder);
+    shapeSeen(encoder);
+  }
+}

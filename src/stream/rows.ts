@@ -1,0 +1,123 @@
+import { Buffer } from "node:buffer";
+import { appendTuple, appendValue, NULL, TEXT, UNCHANGED, worstCaseCsvBytes } from "../csv/tuple.ts";
+import type { OpenFile } from "./batch.ts";
+import type { Transaction } from "./transaction.ts";
+
+const LF = 0x0a;
+const COMMA = 0x2c;
+/** `_op`, `_lsn`, `_seq`, `_committed_at` and their commas, and the line feed. */
+const ROW_FRAME_BYTES = 100;
+
+export const OP_CREATED = 0x63; // c
+export const OP_UPDATED = 0x75; // u
+export const OP_DELETED = 0x64; // d
+export const OP_TRUNCATED = 0x74; // t
+
+/** A row before its values are appended. */
+export interface RowHead {
+  readonly op: number;
+  readonly transaction: Transaction;
+  readonly seq: number;
+}
+
+/** Writes one row: the tuple that begins at `at` and ends at `to`. `unchanged` is the JSON list, or null. */
+export function writeRow(file: OpenFile, head: RowHead, tuple: Buffer, span: { at: number; to: number }, unchanged: Buffer | null): void {
+  const { writer } = file;
+  const bytes = span.to - span.at;
+  const columns = tuple.readUInt16BE(span.at);
+  const list = unchanged ? 2 * unchanged.length + 2 : 0;
+  writer.reserve(ROW_FRAME_BYTES + worstCaseCsvBytes(bytes, columns) + list);
+  const out = writer.buffer;
+  let end = appendHead(out, writer.end, head);
+  if (unchanged) end = appendValue(unchanged, 0, unchanged.length, out, end);
+  end = appendTuple(tuple, span.at, out, end);
+  out[end++] = LF;
+  writer.end = end;
+  writer.rows++;
+}
+
+/** Writes a `t` row: no values. */
+export function writeTruncated(file: OpenFile, head: RowHead, columns: number): void {
+  const { writer } = file;
+  writer.reserve(ROW_FRAME_BYTES + columns);
+  const out = writer.buffer;
+  let end = appendHead(out, writer.end, head);
+  for (let column = 0; column < columns; column++) out[end++] = COMMA;
+  out[end++] = LF;
+  writer.end = end;
+  writer.rows++;
+}
+
+function appendHead(out: Buffer, end: number, { op, transaction, seq }: RowHead): number {
+  out[end++] = op;
+  out.set(transaction.head, end);
+  end += transaction.head.length;
+  end = appendNumber(out, end, seq);
+  out.set(transaction.tail, end);
+  return end + transaction.tail.length;
+}
+
+function appendNumber(out: Buffer, end: number, value: number): number {
+  if (value < 10) {
+    out[end] = 0x30 + value;
+    return end + 1;
+  }
+  let digits = 1;
+  for (let rest = value; rest >= 10; rest = Math.floor(rest / 10)) digits++;
+  for (let at = end + digits - 1; at >= end; at--) {
+    out[at] = 0x30 + (value % 10);
+    value = Math.floor(value / 10);
+  }
+  return end + digits;
+}
+
+/** Whether the tuple holds an unchanged value: large ones that an UPDATE did not touch are not sent. */
+export function hasUnchanged(payload: Buffer, at: number): boolean {
+  const columns = payload.readUInt16BE(at);
+  at += 2;
+  for (let column = 0; column < columns; column++) {
+    const kind = payload[at];
+    if (kind === UNCHANGED) return true;
+    at += kind === TEXT ? 5 + payload.readUInt32BE(at + 1) : 1;
+  }
+  return false;
+}
+
+/** One value of a tuple: its bytes, NULL, or not sent. */
+export type Value = Buffer | null | undefined;
+
+/** The values of a tuple as views, for the few rows that need a closer look. `undefined`: unchanged. */
+export function valuesOf(payload: Buffer, at: number): Value[] {
+  const columns = payload.readUInt16BE(at);
+  const values: Value[] = [];
+  at += 2;
+  for (let column = 0; column < columns; column++) {
+    const kind = payload[at++];
+    if (kind === TEXT) {
+      const length = payload.readUInt32BE(at);
+      values.push(payload.subarray(at + 4, at + 4 + length));
+      at += 4 + length;
+    } else {
+      values.push(kind === UNCHANGED ? undefined : null);
+    }
+  }
+  return values;
+}
+
+/** A tuple of these values, copied: it may be kept. */
+export function tupleOf(values: readonly Value[]): Buffer {
+  const pieces: Buffer[] = [Buffer.alloc(2)];
+  (pieces[0] as Buffer).writeUInt16BE(values.length);
+  for (const value of values) {
+    if (!value) {
+      pieces.push(Buffer.of(value === null ? NULL : UNCHANGED));
+      continue;
+    }
+    const head = Buffer.alloc(5);
+    head.writeUInt8(TEXT);
+    head.writeUInt32BE(value.length, 1);
+    pieces.push(head, value);
+  }
+  return Buffer.concat(pieces);
+}
+

@@ -1,0 +1,56 @@
+import { createHash } from "node:crypto";
+import { Buffer } from "node:buffer";
+import { DOCUMENT_FORMAT } from "../core/document.ts";
+import { csvRecord, metadataColumns } from "../csv/header.ts";
+import type { OpenFile } from "./batch.ts";
+import type { Relation } from "./pgoutput.ts";
+
+/** What stream needs to know of a table beyond its RELATION message. */
+export interface TableFacts {
+  /** Whether rows of this table are to be staged at all. */
+  captures(schema: string, table: string): boolean;
+  /** Columns of the primary key; asked under REPLICA IDENTITY FULL only, where RELATION marks every column. */
+  primaryKey(oid: number): readonly string[];
+  /** Whether unchanged values of a change must be read back, because a copy may have missed the row they stand in. */
+  mustFill(oid: number, commitLsn: bigint): boolean;
+}
+
+/** Everything about a relation in one shape that its rows need; made once per RELATION message. */
+export interface TableEncoder {
+  readonly relation: Relation;
+  readonly shape: string;
+  readonly header: Buffer;
+  /** Indexes of the columns that identify a row; all columns if the table is a bag of rows under FULL. */
+  readonly key: readonly number[];
+  /** True under FULL without a primary key: every update replaces one row of the bag. */
+  readonly isBag: boolean;
+  /** The file that takes rows now, while `fileEpoch` is the batch's. */
+  file: OpenFile | null;
+  fileEpoch: number;
+}
+
+export function makeEncoder(relation: Relation, facts: TableFacts, metadataPrefix: string): TableEncoder {
+  const full = relation.replicaIdentity === "full";
+  const primary = full ? facts.primaryKey(relation.oid) : [];
+  const isKey = (column: Relation["columns"][number]): boolean =>
+    full ? primary.length === 0 || primary.includes(column.name) : column.key;
+  const key = relation.columns.flatMap((column, index) => (isKey(column) ? [index] : []));
+  const names = relation.columns.map((column) => column.name);
+  return {
+    relation,
+    shape: shapeId(relation, key, metadataPrefix),
+    header: csvRecord([...metadataColumns(metadataPrefix), ...names]),
+    key,
+    isBag: full && primary.length === 0,
+    file: null,
+    fileEpoch: -1,
+  };
+}
+
+/** The same columns, types and key of the same table give the same id, wherever and whenever it is computed. */
+export function shapeId(relation: Relation, key: readonly number[], metadataPrefix: string): string {
+  const { oid, schema, table, replicaIdentity } = relation;
+  const columns = relation.columns.map((column) => [column.name, column.typeOid, column.typeModifier]);
+  const text = JSON.stringify([DOCUMENT_FORMAT, oid, schema, table, replicaIdentity, columns, key, metadataPrefix]);
+  return createHash("sha256").update(text).digest("hex").slice(0, 16);
+}
