@@ -27,6 +27,8 @@ export interface Store {
    * because a published key never changes.
    */
   publishBytes(key: string, bytes: Buffer, checksum: string): Promise<void>;
+  /** Whether a data file with this checksum is published under its key. */
+  has(key: string, checksum: string): Promise<boolean>;
   /** Throws away uploads that `isNamed` does not claim, as a crash leaves them. Returns how many. */
   discardUploads(isNamed: (receiptId: string) => boolean): Promise<number>;
 
