@@ -1,5 +1,6 @@
 import type { Notice } from "../core/status.ts";
 import { NOTICES, noticeText, type NoticeFacts, type NoticeId } from "./notices.ts";
+import { humanCount } from "./units.ts";
 
 /** Subjects of one kind (tables, mostly) that are told one by one; more become one notice with their number. */
 const TOLD_ONE_BY_ONE = 5;
@@ -139,9 +140,9 @@ function listKind(id: NoticeId, kind: Kind): Notice[] {
   return [
     noticeOf(id, {
       ...first,
-      message: `${first.message} The same holds for ${total} in all: ${names}, …`,
+      message: `${first.message} The same holds for ${humanCount(total)} in all: ${names}, …`,
       sinceMs: earliest(entries),
-      count: entries.reduce((sum, { count }) => sum + count, kind.unnamed),
+      count: Math.max(...entries.map(({ count }) => count)),
     }),
   ];
 }

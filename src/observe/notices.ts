@@ -117,7 +117,7 @@ export const NOTICES = {
     title: "table without identity",
     message:
       "Nothing identifies a row of {table}: its inserts and truncates are captured, updates and deletes are not.",
-    mend: "ALTER TABLE {table} ADD PRIMARY KEY (…), or ALTER TABLE {table} REPLICA IDENTITY FULL; pgstage then copies it afresh by itself.",
+    mend: "ALTER TABLE {name} ADD PRIMARY KEY (…), or ALTER TABLE {name} REPLICA IDENTITY FULL; pgstage then copies it afresh by itself.",
     shownForMs: "until cleared",
   },
   "table-not-captured": {

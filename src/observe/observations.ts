@@ -181,7 +181,10 @@ export class Observations {
     this.#tables = new Map(tables.map((table) => [table.table, table]));
     this.#notCaptured = notCaptured;
     const without = tables.filter(({ insertOnly }) => insertOnly);
-    this.#holdExactly("table-without-identity", new Map(without.map(({ table }) => [table, { table }])));
+    this.#holdExactly(
+      "table-without-identity",
+      new Map(without.map(({ table }) => [table, identityFacts(table)])),
+    );
     this.#holdExactly("table-not-captured", new Map(notCaptured.map((one) => [one.table, one])));
   }
 
@@ -190,7 +193,7 @@ export class Observations {
     const known = this.#tables.get(table);
     if (known === undefined) return;
     this.#tables.set(table, { ...known, ...change });
-    if (change.insertOnly === true) this.hold("table-without-identity", { table }, table);
+    if (change.insertOnly === true) this.hold("table-without-identity", identityFacts(table), table);
     if (change.insertOnly === false) this.clear("table-without-identity", table);
   }
 
@@ -340,6 +343,18 @@ function walFacts(budget: WalBudget): NoticeFacts<"wal-50"> {
     budget: humanBytes(budget.budgetBytes ?? 0),
     exhaustion: exhaustedInSeconds === null ? "" : `, about ${humanSeconds(exhaustedInSeconds)} at this pace`,
   };
+}
+
+function identityFacts(table: string): NoticeFacts<"table-without-identity"> {
+  return { table, name: sqlName(table) };
+}
+
+/** `schema.table` as SQL takes it. A schema's name with a dot in it is taken for a shorter one. */
+function sqlName(table: string): string {
+  if (/^[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*$/.test(table)) return table;
+  const dot = table.indexOf(".");
+  const quoted = [table.slice(0, dot), table.slice(dot + 1)].map((name) => `"${name.replaceAll('"', '""')}"`);
+  return quoted.join(".");
 }
 
 function holderWords(sample: SlotSample): string {

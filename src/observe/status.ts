@@ -29,16 +29,17 @@ export function summarize(status: Summarized): string {
 
 function blocked(notice: Notice | undefined): string {
   if (notice === undefined) return "Blocked: an operator must act; the log says what is wrong.";
-  return `Blocked, an operator must act: ${notice.message} ${notice.mend}`.trim();
+  return `Blocked, an operator must act: ${sentence(notice.message)} ${notice.mend}`.trim();
 }
 
 function working(status: Summarized): string {
   const copying = status.state === "copying" ? copyProgress(status.tableCounts) : "";
   const problem = trouble(status);
-  if (problem !== null) return `${problem}${copying === "" ? "" : ` ${copying}.`}${walWarning(status)}`;
+  // It says itself how much room there is.
+  if (problem !== null) return `${problem}${copying === "" ? "" : ` ${copying}.`}`;
   const lag = lagWords(status);
-  const sentence = copying === "" ? capitalize(lag) : `${copying}; changes are streamed meanwhile, ${lag}`;
-  return `${sentence}.${walWarning(status)}${waiting(status)}`;
+  const words = copying === "" ? capitalize(lag) : `${copying}; changes are streamed meanwhile, ${lag}`;
+  return `${words}.${walWarning(status)}${waiting(status)}`;
 }
 
 function copyProgress(counts: TableCounts): string {
@@ -93,11 +94,11 @@ function trendWords(status: Summarized): string {
 function trouble(status: Summarized): string | null {
   const source = find(status, "source-unreachable");
   if (source !== undefined) {
-    return `${source.message} (for ${age(status, source)}). What it commits meanwhile waits there; pgstage keeps trying.`;
+    return `${sentence(source.message)} That has been so for ${age(status, source)}. What it commits meanwhile waits there; pgstage keeps trying.`;
   }
   const store = find(status, "store-failing");
   if (store !== undefined) {
-    return `${store.message} (for ${age(status, store)}). Nothing is lost: what is not published waits at the source as WAL${room(status)}.`;
+    return `${sentence(store.message)} That has been so for ${age(status, store)}. Nothing is lost: what is not published waits at the source as WAL${room(status)}.`;
   }
   return null;
 }
@@ -133,6 +134,11 @@ function find(status: Summarized, id: NoticeId): Notice | undefined {
 
 function age(status: Summarized, notice: Notice): string {
   return humanSeconds((Date.parse(status.now) - Date.parse(notice.since)) / 1000);
+}
+
+/** A message of somebody else may end with or without a full stop. */
+function sentence(text: string): string {
+  return /[.!?]$/.test(text) ? text : `${text}.`;
 }
 
 function capitalize(text: string): string {

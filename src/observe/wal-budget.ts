@@ -24,12 +24,14 @@ export interface WalBudget {
   readonly used: number | null;
   /** Net growth of what is retained; negative while it shrinks; null until there is enough to tell. */
   readonly growthBytesPerHour: number | null;
-  /** Null if it does not grow, is unlimited, or cannot be told yet. */
+  /** Null if it does not grow or takes more than a week at this growth, is unlimited, or cannot be told yet. */
   readonly exhaustedInSeconds: number | null;
 }
 
 /** Growth is that of the last minutes: long enough to see through a batch, short enough to notice a stop. */
 const WINDOW_MS = 10 * 60_000;
+/** Growth that fills the budget later than this is noise. */
+const HORIZON_MS = 7 * 86_400_000;
 const MIN_SPAN_MS = 30_000;
 const MIN_SAMPLES = 3;
 
@@ -44,13 +46,13 @@ export function walBudget(samples: readonly SlotSample[]): WalBudget | null {
   const retainedBytes = retained(last);
   const budgetBytes = last.safeWalBytes === null ? null : Math.max(0, last.safeWalBytes);
   const growth = growthPerMs(samples);
-  const grows = growth !== null && growth > 0 && budgetBytes !== null;
+  const leftMs = growth === null || growth <= 0 || budgetBytes === null ? Infinity : budgetBytes / growth;
   return {
     retainedBytes,
     budgetBytes,
     used: budgetBytes === null ? null : usedShare(retainedBytes, budgetBytes),
     growthBytesPerHour: growth === null ? null : Math.round(growth * 3_600_000),
-    exhaustedInSeconds: grows ? Math.round(budgetBytes / growth / 1000) : null,
+    exhaustedInSeconds: leftMs > HORIZON_MS ? null : Math.round(leftMs / 1000),
   };
 }
 

@@ -32,7 +32,7 @@ export const PAGE_HTML = `<!doctype html>
     <ul></ul>
   </section>
   <section id="charts" aria-labelledby="charts-title">
-    <h2 id="charts-title">The last hour</h2>
+    <h2 id="charts-title">History</h2>
     <div class="charts"></div>
   </section>
   <section id="wal" aria-labelledby="wal-title">
@@ -47,9 +47,9 @@ export const PAGE_HTML = `<!doctype html>
       <label class="filter"><span>Filter</span> <input id="filter" type="search" placeholder="schema.table" autocomplete="off" spellcheck="false"></label>
     </div>
     <div id="copy-all" hidden><div class="bar" role="progressbar" aria-label="Progress of all copies" aria-valuemin="0" aria-valuemax="100"><span></span></div><p></p></div>
-    <table>
-      <thead><tr><th scope="col">Table</th><th scope="col">Copy</th><th scope="col" class="number">Rows</th><th scope="col" class="number">Stored</th></tr></thead>
-      <tbody></tbody>
+    <table role="table">
+      <thead role="rowgroup"><tr role="row"><th role="columnheader" scope="col">Table</th><th role="columnheader" scope="col">Copy</th><th role="columnheader" scope="col" class="number">Rows</th><th role="columnheader" scope="col" class="number">Stored</th></tr></thead>
+      <tbody role="rowgroup"></tbody>
     </table>
     <p id="tables-more" class="quiet" role="status"></p>
     <details id="not-captured" hidden><summary></summary><ul></ul></details>

@@ -55,7 +55,7 @@ function createTable({ table }: TableJson): HTMLElement {
   bar.setAttribute("aria-valuemin", "0");
   bar.setAttribute("aria-valuemax", "100");
   bar.setAttribute("aria-label", `Copy of ${table}`);
-  return make(
+  const row = make(
     "tr",
     "",
     make("td", "", make("span", "names", table), make("small", "")),
@@ -63,6 +63,10 @@ function createTable({ table }: TableJson): HTMLElement {
     make("td", "number rows"),
     make("td", "number bytes"),
   );
+  // On a phone the table is laid out as a grid, which would take its meaning from it.
+  row.setAttribute("role", "row");
+  for (const cell of row.children) cell.setAttribute("role", "cell");
+  return row;
 }
 
 function updateTable(element: HTMLElement, table: TableJson): void {
@@ -107,6 +111,9 @@ function showNotCaptured(tables: StatusJson["not_captured"]): void {
   });
 }
 
+/** `/status` has more. */
+const SHOWN_BATCHES = 12;
+
 export function showBatches(batches: readonly BatchJson[]): void {
   say(
     byId("batches-none"),
@@ -114,7 +121,7 @@ export function showBatches(batches: readonly BatchJson[]): void {
       ? "None since the daemon started: a batch is published when something has changed."
       : "",
   );
-  sync(within(byId("batches"), "ol"), batches, {
+  sync(within(byId("batches"), "ol"), batches.slice(0, SHOWN_BATCHES), {
     key: ({ sequence }) => String(sequence),
     create: createBatch,
     update: () => {},

@@ -11,6 +11,8 @@ const STATE_WORDS: Readonly<Record<StatusJson["state"], string>> = {
   blocked: "Blocked",
 };
 
+type Notice = StatusJson["notices"][number];
+
 const LEVEL_WORDS = { error: "Error", warn: "Warning", info: "Note" } as const;
 
 export function showOverview(status: StatusJson): void {
@@ -22,13 +24,26 @@ export function showOverview(status: StatusJson): void {
 }
 
 function showState(status: StatusJson): void {
-  const worst = status.notices[0]?.level ?? "info";
-  byId("now").className = status.state === "blocked" ? "error" : worst;
+  byId("now").className = health(status);
   say(byId("state"), STATE_WORDS[status.state]);
   say(byId("summary"), status.summary);
   say(byId("route"), `${status.source} → ${status.stage}`);
   const lag = status.lag.lag_seconds === null ? "" : `${humanSeconds(status.lag.lag_seconds)} · `;
   document.title = `${lag}${STATE_WORDS[status.state]} · pgstage`;
+}
+
+/** Notices about the pipeline as a whole; what concerns single tables does not colour the state. */
+const PIPELINE_NOTICES = /^(blocked|source-|store-|slot-|wal-)/;
+
+function health(status: StatusJson): Notice["level"] {
+  const levels = status.notices.filter(({ id }) => PIPELINE_NOTICES.test(id)).map(({ level }) => level);
+  if (levels.includes("error")) return "error";
+  return levels.includes("warn") || isBehind(status) ? "warn" : "info";
+}
+
+/** As in the summary: a lag of two flush intervals is routine. */
+function isBehind({ lag, flush_interval_seconds: flushInterval }: StatusJson): boolean {
+  return lag.lag_seconds !== null && lag.lag_seconds > flushInterval * 2 + 5;
 }
 
 interface Figure {
@@ -128,8 +143,11 @@ function showWal({ lag }: StatusJson): void {
   say(byId("wal-text"), words);
 }
 
+/** Bytes an hour; less is the breathing of a healthy slot. */
+const NOTABLE_GROWTH = 100 * 1024 * 1024;
+
 function growthWords(perHour: number | null): string {
-  if (perHour === null || Math.abs(perHour) < 1024) return "";
+  if (perHour === null || Math.abs(perHour) < NOTABLE_GROWTH) return "";
   return perHour > 0
     ? `; grows by ${humanBytes(perHour)} an hour`
     : `; shrinks by ${humanBytes(-perHour)} an hour`;

@@ -29,7 +29,7 @@ a { color: var(--accent); text-underline-offset: 0.2em; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 3px; border-radius: 4px; }
 section:focus { outline: none; }
 .quiet { color: var(--soft); }
-.names, code { font-family: var(--mono); font-size: 0.86em; overflow-wrap: anywhere; }
+.names, code { font-family: var(--mono); font-size: 0.86em; overflow-wrap: anywhere; unicode-bidi: isolate; }
 .number { text-align: right; white-space: nowrap; }
 .skip { position: absolute; left: -100vw; }
 .skip:focus { left: 1rem; top: 0.5rem; background: var(--surface); padding: 0.5rem 0.75rem; z-index: 1; }
@@ -56,7 +56,7 @@ h2 { font-size: 0.94rem; font-weight: 600; margin-bottom: 0.75rem; }
 #state::before { content: ""; width: 0.5rem; height: 0.5rem; border-radius: 50%; background: currentColor; }
 #now.warn #state { background: var(--warn-soft); color: var(--warn); }
 #now.error #state { background: var(--error-soft); color: var(--error); }
-#summary { font-size: clamp(1.1rem, 0.95rem + 0.8vw, 1.4rem); line-height: 1.4; letter-spacing: -0.01em; max-width: 60ch; overflow-wrap: anywhere; text-wrap: pretty; }
+#summary { font-size: clamp(1.1rem, 0.98rem + 0.6vw, 1.3rem); line-height: 1.4; letter-spacing: -0.01em; max-width: 68ch; overflow-wrap: anywhere; text-wrap: pretty; }
 #figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: 1rem 1.5rem; margin-top: 1.5rem; padding-top: 1.25rem; border-top: 1px solid var(--line); }
 #figures dt { color: var(--soft); font-size: 0.86rem; }
 #figures dd { font-size: 1.45rem; font-weight: 600; letter-spacing: -0.015em; line-height: 1.35; white-space: nowrap; }
@@ -64,7 +64,9 @@ h2 { font-size: 0.94rem; font-weight: 600; margin-bottom: 0.75rem; }
 
 #notices ul { display: grid; gap: 0.6rem; }
 #notices li { padding-block: 0.9rem; overflow-wrap: anywhere; }
-#notices li p + p { margin-top: 0.25rem; }
+#notices li { display: grid; grid-template-columns: 1fr auto; gap: 0.15rem 1.5rem; align-items: baseline; }
+#notices li p:first-child { grid-column: 1 / -1; }
+#notices .when { grid-column: 2; }
 #notices .level { font-weight: 600; }
 #notices .warn { background: var(--warn-soft); border-color: transparent; }
 #notices .warn .level { color: var(--warn); }
@@ -74,7 +76,7 @@ h2 { font-size: 0.94rem; font-weight: 600; margin-bottom: 0.75rem; }
 
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 19rem), 1fr)); gap: 1rem; }
 .card { padding: 1rem 1rem 0.5rem; min-width: 0; }
-figcaption { display: flex; justify-content: space-between; gap: 1rem; font-size: 0.86rem; margin-bottom: 0.5rem; }
+figcaption { display: grid; font-size: 0.86rem; margin-bottom: 0.5rem; }
 figcaption span:first-child { font-weight: 600; }
 figcaption span:last-child { color: var(--soft); }
 .plot { height: 9.5rem; }
@@ -131,9 +133,15 @@ nav { display: flex; gap: 1rem; }
   .filter input { flex: 1; width: auto; min-width: 0; }
   #figures { grid-template-columns: 1fr 1fr; }
   #figures dd { font-size: 1.2rem; white-space: normal; }
-  table, .heading + table { font-size: 0.86rem; }
-  th, td { padding-right: 0.5rem; }
-  td:nth-child(2) { min-width: 4.5rem; }
+  #notices li { grid-template-columns: 1fr; }
+  #notices .when { grid-column: 1; }
+  table, tbody { display: block; }
+  thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+  tbody tr { display: grid; grid-template-columns: 1fr auto auto; gap: 0.1rem 0.9rem; padding: 0.6rem 0; border-bottom: 1px solid var(--line); }
+  tbody tr:last-child { border-bottom: 0; }
+  td, td:nth-child(2) { padding: 0; border: 0; width: auto; min-width: 0; }
+  td:first-child { grid-column: 1 / -1; }
+  td.rows::after { content: " rows"; color: var(--soft); }
   #batches summary { grid-template-columns: 1rem auto 1fr auto; }
   #batches summary span:nth-child(n + 4) { grid-column: span 1; color: var(--soft); }
   #batches summary span:nth-child(4) { grid-column: 2; text-align: left; }
