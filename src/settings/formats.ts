@@ -102,8 +102,11 @@ class Refusal extends Error {
 }
 
 function validate(value: unknown, setting: SettingDefinition): void {
-  if (typeof value === "string" && !FORMATS[setting.format].keepsText) {
-    throw new Refusal(`${JSON.stringify(value)} is not ${FORMATS[setting.format].expected}`);
+  const { keepsText, expected } = FORMATS[setting.format];
+  const isList = Array.isArray(value);
+  if (isList ? setting.format !== "names" : typeof value === "string" && !keepsText) {
+    const given = setting.sensitive ? "its value (not shown)" : JSON.stringify(value);
+    throw new Refusal(`${given} is not ${expected}`);
   }
   if (setting.choices !== undefined && !setting.choices.includes(String(value))) {
     throw new Refusal(`${JSON.stringify(value)} is not one of ${setting.choices.join(", ")}`);
