@@ -10,12 +10,13 @@ import {
   type StreamPosition,
 } from "./lag.ts";
 import { NoticeBoard } from "./notice-board.ts";
+import { holderWords, identityFacts, walFacts } from "./notice-facts.ts";
 import { NOTICES, type NoticeFacts, type NoticeId } from "./notices.ts";
 import { Rates } from "./rates.ts";
 import { countTables, summarize } from "./status.ts";
-import { humanBytes, humanPercent, humanSeconds } from "./units.ts";
+import { humanBytes, humanSeconds } from "./units.ts";
 import { addSlotSample, heldByTransaction, walBudget, WAL_THRESHOLDS, walLevel } from "./wal-budget.ts";
-import type { SlotSample, WalBudget, WalLevel } from "./wal-budget.ts";
+import type { SlotSample, WalLevel } from "./wal-budget.ts";
 
 export interface ObservationOptions {
   readonly version: string;
@@ -333,34 +334,6 @@ export class Observations {
   #log(notice: Notice | null): void {
     if (notice !== null) this.#options.onNotice?.({ ...notice, title: NOTICES[notice.id as NoticeId].title });
   }
-}
-
-function walFacts(budget: WalBudget): NoticeFacts<"wal-50"> {
-  const { exhaustedInSeconds } = budget;
-  return {
-    retained: humanBytes(budget.retainedBytes),
-    percent: humanPercent(budget.used ?? 0),
-    budget: humanBytes(budget.budgetBytes ?? 0),
-    exhaustion: exhaustedInSeconds === null ? "" : `, about ${humanSeconds(exhaustedInSeconds)} at this pace`,
-  };
-}
-
-function identityFacts(table: string): NoticeFacts<"table-without-identity"> {
-  return { table, name: sqlName(table) };
-}
-
-/** `schema.table` as SQL takes it. A schema's name with a dot in it is taken for a shorter one. */
-function sqlName(table: string): string {
-  if (/^[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*$/.test(table)) return table;
-  const dot = table.indexOf(".");
-  const quoted = [table.slice(0, dot), table.slice(dot + 1)].map((name) => `"${name.replaceAll('"', '""')}"`);
-  return quoted.join(".");
-}
-
-function holderWords(sample: SlotSample): string {
-  const { oldestTransaction } = sample;
-  if (oldestTransaction === null) return "";
-  return `: pid ${oldestTransaction.pid}, for ${humanSeconds(oldestTransaction.ageSeconds)}`;
 }
 
 function largest(files: PublishedBatch["files"]): BatchStatus["files"] {

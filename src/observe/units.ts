@@ -9,8 +9,8 @@ export function humanBytes(bytes: number): string {
   const sign = bytes < 0 ? "-" : "";
   let value = Math.abs(bytes);
   let unit = 0;
-  // 1023.95 would print as 1024.
-  while (value >= 1023.95 && unit < BYTE_UNITS.length - 1) {
+  // 1023.5 would print as 1024.
+  while (value >= 1023.5 && unit < BYTE_UNITS.length - 1) {
     value /= 1024;
     unit++;
   }

@@ -90,8 +90,6 @@ const SHOP = [
 
 const NOT_CAPTURED = [{ table: "public.session_cache", reason: "it is unlogged" }];
 
-let sequence = 4_711;
-
 /** Streams for `seconds`, one batch a minute, rates that vary a little. */
 function stream(scene: Scene, seconds: number, from = 0): number {
   let wal = from;
@@ -126,8 +124,9 @@ function stream(scene: Scene, seconds: number, from = 0): number {
 function publish(scene: Scene, rows: number, staged: number): void {
   const shares = [0.46, 0.31, 0.12, 0.11];
   const names = ["orders", "order_lines", "page_views", "customers"];
+  const sequence = 4_711 + scene.observations.status().totals.batches;
   scene.observations.batchPublished({
-    sequence: sequence++,
+    sequence,
     files: shares.map((share, index) => ({
       key: `public/${names[index]}/2026/11/22/07/0000001600000000-${staged.toString(16).toUpperCase().padStart(16, "0")}-0001.csv.gz`,
       table: `public.${names[index]}`,
