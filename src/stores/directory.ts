@@ -50,7 +50,7 @@ export class DirectoryStore implements Store {
   async publish(key: string, receipt: Receipt): Promise<"published" | "gone"> {
     const path = this.#path(key);
     const staged = this.#stagedPath(receipt.id);
-    return this.#run(path, async () => {
+    return this.#runTwice(path, async () => {
       const mine = await statIfThere(staged);
       // A staged file of another size was damaged; what is recorded cannot be published any more.
       if (mine === null || mine.size !== BigInt(receipt.bytes)) return publishedBefore(path, receipt.bytes);
@@ -165,31 +165,34 @@ export class DirectoryStore implements Store {
     return linkIfFree(from, to);
   }
 
-  /**
-   * Runs `use` with a durable file of these bytes that nobody sees, and removes that name afterwards. When a name
-   * is missing (a daemon that started tidied up, or a folder was removed) it is done once more.
-   */
+  /** Runs `use` with a durable file of these bytes that nobody sees, and removes that name afterwards. */
   async #withTemporary<T>(path: string, bytes: Buffer, use: (temporary: string) => Promise<T>): Promise<T> {
-    return this.#run(path, async () => {
+    return this.#runTwice(path, async () => {
+      const temporary = join(this.#staging, TEMPORARY + randomUUID());
+      await this.#folders.ensure(this.#staging);
       try {
-        return await this.#writeAndUse(bytes, use);
-      } catch (error) {
-        if (!hasCode(error, "ENOENT")) throw error;
-        this.#folders.forget();
-        return this.#writeAndUse(bytes, use);
+        await writeDurably(temporary, bytes);
+        return await use(temporary);
+      } finally {
+        await unlinkIfThere(temporary);
       }
     });
   }
 
-  async #writeAndUse<T>(bytes: Buffer, use: (temporary: string) => Promise<T>): Promise<T> {
-    const temporary = join(this.#staging, TEMPORARY + randomUUID());
-    await this.#folders.ensure(this.#staging);
-    try {
-      await writeDurably(temporary, bytes);
-      return await use(temporary);
-    } finally {
-      await unlinkIfThere(temporary);
-    }
+  /**
+   * As #run, once more if a name was missing: a folder was removed, another call published first, or a daemon that
+   * starts has tidied up.
+   */
+  async #runTwice<T>(path: string, operation: () => Promise<T>): Promise<T> {
+    return this.#run(path, async () => {
+      try {
+        return await operation();
+      } catch (error) {
+        if (!hasCode(error, "ENOENT")) throw error;
+        this.#folders.forget();
+        return operation();
+      }
+    });
   }
 
   /** Classifies what an operation throws. After a missing file, folders are looked at again, and so is the root. */
