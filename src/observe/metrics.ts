@@ -5,7 +5,7 @@ import type { PublishedBatch } from "./observations.ts";
 import { GAUGES } from "./gauges.ts";
 
 /** What a store can be asked for: the bounded label `operation`. */
-export type StoreOperation =
+type StoreOperation =
   | "begin"
   | "write"
   | "finish"
@@ -16,7 +16,7 @@ export type StoreOperation =
   | "list"
   | "delete";
 
-export type FailureKind = "transient" | "operator" | "other";
+type FailureKind = "transient" | "operator" | "other";
 
 /** What the daemon counts as it happens; everything else is read from its status at each scrape. */
 export interface Metrics {

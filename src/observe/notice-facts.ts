@@ -1,5 +1,5 @@
 import type { NoticeFacts } from "./notices.ts";
-import { humanBytes, humanPercent, humanSeconds } from "./units.ts";
+import { humanBytes, humanPercent, humanSeconds, roughSeconds } from "./units.ts";
 import type { SlotSample, WalBudget } from "./wal-budget.ts";
 
 /** The words that the texts of notices ask for. */
@@ -10,7 +10,7 @@ export function walFacts(budget: WalBudget): NoticeFacts<"wal-50"> {
     retained: humanBytes(budget.retainedBytes),
     percent: humanPercent(budget.used ?? 0),
     budget: humanBytes(budget.budgetBytes ?? 0),
-    exhaustion: exhaustedInSeconds === null ? "" : `, about ${humanSeconds(exhaustedInSeconds)} at this pace`,
+    exhaustion: exhaustedInSeconds === null ? "" : `, about ${roughSeconds(exhaustedInSeconds)} at this pace`,
   };
 }
 

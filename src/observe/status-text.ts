@@ -1,6 +1,6 @@
 import type { Notice, Status, TableStatus } from "../core/status.ts";
 import { interestingFirst } from "./status.ts";
-import { countOf, humanBytes, humanCount, humanPercent, humanSeconds } from "./units.ts";
+import { countOf, humanBytes, humanCount, humanPercent, humanSeconds, roughSeconds } from "./units.ts";
 
 export interface TextOptions {
   /** Only on terminals, and not with NO_COLOR. */
@@ -87,7 +87,7 @@ function budgetWords({ lag }: Status): string {
   if (kept === null) return "not known";
   if (left === null) return `${humanBytes(kept)} kept at the source, no limit set (max_slot_wal_keep_size)`;
   const used = kept + left === 0 ? 1 : kept / (kept + left);
-  const time = end === null ? "" : `lost in ${humanSeconds(end)} at this pace`;
+  const time = end === null ? "" : `lost in about ${roughSeconds(end)} at this pace`;
   return join(
     `${humanBytes(kept)} kept at the source`,
     `${humanBytes(left)} left (${humanPercent(used)} used)`,

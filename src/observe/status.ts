@@ -1,6 +1,6 @@
 import type { Notice, Status, TableCounts, TableStatus } from "../core/status.ts";
 import type { NoticeId } from "./notices.ts";
-import { countOf, humanBytes, humanCount, humanPercent, humanSeconds } from "./units.ts";
+import { countOf, humanBytes, humanCount, humanPercent, humanSeconds, roughSeconds } from "./units.ts";
 
 /** What a sentence about a status needs to know of it. */
 export type Summarized = Omit<Status, "summary">;
@@ -85,7 +85,7 @@ function trendWords(status: Summarized): string {
   }
   const perSecond = (thenBytes - bytes) / (nowSeconds - then[0]);
   if (thenBytes - bytes > thenBytes * TREND_SHARE) {
-    return `catching up, in about ${humanSeconds(Math.max(1, bytes / perSecond))} at this pace`;
+    return `catching up, in about ${roughSeconds(bytes / perSecond)} at this pace`;
   }
   if (bytes - thenBytes > thenBytes * TREND_SHARE) return "and falling further behind";
   return "and neither catching up nor falling further behind";
@@ -112,7 +112,7 @@ function room(status: Summarized): string {
   const { walBudgetBytes, walExhaustedInSeconds } = status.lag;
   if (walBudgetBytes === null) return "";
   const time =
-    walExhaustedInSeconds === null ? "" : `, about ${humanSeconds(walExhaustedInSeconds)} at this pace`;
+    walExhaustedInSeconds === null ? "" : `, about ${roughSeconds(walExhaustedInSeconds)} at this pace`;
   return `, which has room for ${humanBytes(walBudgetBytes)} more${time}`;
 }
 

@@ -45,6 +45,15 @@ export function humanSeconds(seconds: number): string {
   return parts.join(" ");
 }
 
+/** One unit only, for estimates: `40 s`, `19 min`, `5 h`, `3 d` */
+export function roughSeconds(seconds: number): string {
+  const [size, unit] = SPANS.find(([span]) => seconds >= span * ROUGH_FROM) ?? [1, "s"];
+  return `${Math.max(1, Math.round(seconds / size))} ${unit}`;
+}
+
+/** `90 min` says more than `2 h`. */
+const ROUGH_FROM = 2;
+
 /** `1,234,567` */
 export function humanCount(count: number): string {
   return Math.round(count)

@@ -1,5 +1,12 @@
 import { expect, it } from "vitest";
-import { countOf, humanBytes, humanCount, humanPercent, humanSeconds } from "../../src/observe/units.ts";
+import {
+  countOf,
+  humanBytes,
+  humanCount,
+  humanPercent,
+  humanSeconds,
+  roughSeconds,
+} from "../../src/observe/units.ts";
 
 it("tells bytes", () => {
   const texts = [0, 1, 1023, 1024, 1536, 1_048_524, 1_048_575, 5e9, 2 ** 50 * 3000, -2048].map(humanBytes);
@@ -38,6 +45,11 @@ it("tells durations", () => {
     "1 d",
     "4 d 4 h",
   ]);
+});
+
+it("tells estimates in one unit", () => {
+  const texts = [0, 40, 119, 120, 1_146, 7_199, 7_200, 172_800].map(roughSeconds);
+  expect(texts).toEqual(["1 s", "40 s", "119 s", "2 min", "19 min", "120 min", "2 h", "2 d"]);
 });
 
 it("tells counts and shares, and 100 % only of all", () => {

@@ -75,6 +75,7 @@ function updateTable(element: HTMLElement, table: TableJson): void {
   const share = table.ranges === 0 ? 0 : table.ranges_done / table.ranges;
   const bar = within(element, ".bar");
   bar.hidden = table.phase !== "copying";
+  element.className = table.phase;
   const words = phaseWords(table, share);
   say(within(element, ".phase"), words);
   fill(bar, share, words);

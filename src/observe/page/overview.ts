@@ -1,5 +1,5 @@
 import type { StatusJson } from "../status-json.ts";
-import { countOf, humanBytes, humanCount, humanPercent, humanSeconds } from "../units.ts";
+import { countOf, humanBytes, humanCount, humanPercent, humanSeconds, roughSeconds } from "../units.ts";
 import { byId, clockTime, fill, make, say, sync, within } from "./dom.ts";
 
 const STATE_WORDS: Readonly<Record<StatusJson["state"], string>> = {
@@ -137,7 +137,7 @@ function showWal({ lag }: StatusJson): void {
   const end =
     lag.wal_exhausted_in_seconds === null
       ? ""
-      : `; at this pace the slot is lost in ${humanSeconds(lag.wal_exhausted_in_seconds)}`;
+      : `; at this pace the slot is lost in about ${roughSeconds(lag.wal_exhausted_in_seconds)}`;
   const words = `${humanBytes(kept)} kept, ${humanBytes(left)} left (${humanPercent(used)} used)${growth}${end}.`;
   fill(meter, used, words);
   say(byId("wal-text"), words);

@@ -125,7 +125,7 @@ summary { cursor: pointer; }
 
 footer { color: var(--soft); font-size: 0.86rem; display: grid; gap: 0.75rem; }
 #facts { display: flex; flex-wrap: wrap; gap: 0.25rem 1.5rem; }
-#facts div { display: flex; gap: 0.5rem; }
+#facts div { display: flex; align-items: baseline; gap: 0.5rem; }
 nav { display: flex; gap: 1rem; }
 
 @media (max-width: 40rem) {
@@ -141,6 +141,8 @@ nav { display: flex; gap: 1rem; }
   tbody tr:last-child { border-bottom: 0; }
   td, td:nth-child(2) { padding: 0; border: 0; width: auto; min-width: 0; }
   td:first-child { grid-column: 1 / -1; }
+  tr.copying td:nth-child(2) { grid-column: 1 / -1; }
+  tr.copying td.rows { grid-column: 2; }
   td.rows::after { content: " rows"; color: var(--soft); }
   #batches summary { grid-template-columns: 1rem auto 1fr auto; }
   #batches summary span:nth-child(n + 4) { grid-column: span 1; color: var(--soft); }
