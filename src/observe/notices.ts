@@ -127,6 +127,13 @@ export const NOTICES = {
     mend: "Change the table, or name it in source.exclude to say that it is meant so.",
     shownForMs: "until cleared",
   },
+  "copy-refused": {
+    level: "error",
+    title: "copy refused",
+    message: "{table} cannot be copied: {problem}",
+    mend: "Give the user of source.url SELECT on the table, and BYPASSRLS if it has row-level security; or name it in source.exclude. It is tried again every minute.",
+    shownForMs: HOUR,
+  },
   "shape-changed": {
     level: "info",
     title: "shape changed",
