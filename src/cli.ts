@@ -11,7 +11,9 @@ import { VERSION } from "./version.ts";
 export type CommandModules = Readonly<Partial<Record<CommandName, () => Promise<CommandModule>>>>;
 
 /** One line a command: its code is loaded only when it runs. */
-const MODULES: CommandModules = {};
+const MODULES: CommandModules = {
+  run: () => import("./commands/run.ts"),
+};
 
 export interface CliEnvironment {
   readonly env: Readonly<Record<string, string | undefined>>;

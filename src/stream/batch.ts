@@ -113,7 +113,7 @@ export class Batch {
     const key = keyOf(file, this.#parts);
     const { oid, schema, table } = encoder.relation;
     const finished = await writer.finish(key);
-    const about = { schemaName: schema, tableName: table, oid, shape: encoder.shape };
+    const about = { schemaName: schema, tableName: table, oid, shape: encoder.shapeId };
     return { key, ...about, firstLsn, lastLsn, file: finished };
   }
 

@@ -40,12 +40,18 @@ export interface PumpParts {
   readonly recordShapes: (encoders: ReadonlySet<TableEncoder>) => Promise<void>;
 }
 
-/** What was received and is not published. */
-export interface OpenChanges {
-  readonly rows: number;
-  readonly csvBytes: number;
-  readonly oldestCommitMicros: bigint | null;
-  readonly openedAtMs: number | null;
+/** Where the stream stands. Rows and CSV bytes. */
+export interface PumpPosition {
+  /** End of the newest published log document. */
+  readonly stagedLsn: Lsn;
+  /** How far the server has sent when nothing was open or in flight. */
+  readonly quietLsn: Lsn | null;
+  /** The oldest transaction that is received and not published. */
+  readonly oldestOpen: { readonly lsn: Lsn; readonly commitMs: number } | null;
+  readonly openRows: number;
+  readonly openBytes: number;
+  readonly receivedRows: number;
+  readonly receivedBytes: number;
 }
 
 /** A batch while it fills, with what its log document will say. */
@@ -77,6 +83,8 @@ export class Pump {
   #recordedLsn: Lsn;
   #recordedAtMs = performance.now();
   #deliveryMs = 0;
+  #publishedRows = 0;
+  #publishedBytes = 0;
   #urgent = false;
   #draining = false;
   #sealed = false;
@@ -110,18 +118,20 @@ export class Pump {
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
   }
 
-  /** How far everything is published, or need not be because nothing happened. */
-  get stagedLsn(): Lsn {
-    return this.#isIdle ? this.#reachedLsn : this.#recordedLsn;
-  }
-
-  get open(): OpenChanges {
+  position(): PumpPosition {
     const both = [this.#delivering, this.#filling].filter((part) => part !== null);
+    const oldest = both.find((part) => part.firstLsn !== null);
+    const openRows = both.reduce((sum, part) => sum + part.batch.rows, 0);
+    const openBytes = both.reduce((sum, part) => sum + part.batch.csvBytes, 0);
     return {
-      rows: both.reduce((sum, part) => sum + part.batch.rows, 0),
-      csvBytes: both.reduce((sum, part) => sum + part.batch.csvBytes, 0),
-      oldestCommitMicros: both.find((part) => part.oldestCommitMicros !== null)?.oldestCommitMicros ?? null,
-      openedAtMs: both.find((part) => part.openedAtMs !== null)?.openedAtMs ?? null,
+      stagedLsn: this.#recordedLsn,
+      quietLsn: this.#isIdle ? this.#reachedLsn : null,
+      oldestOpen:
+        oldest?.firstLsn == null ? null : { lsn: oldest.firstLsn, commitMs: Number((oldest.oldestCommitMicros ?? 0n) / 1000n) },
+      openRows,
+      openBytes,
+      receivedRows: this.#publishedRows + openRows,
+      receivedBytes: this.#publishedBytes + openBytes,
     };
   }
 
@@ -261,6 +271,8 @@ export class Pump {
   }
 
   #delivered(endLsn: Lsn, tookMs: number, kind: "batch" | "idle"): void {
+    this.#publishedRows += this.#delivering?.batch.rows ?? 0;
+    this.#publishedBytes += this.#delivering?.batch.csvBytes ?? 0;
     this.#delivering = null;
     this.#recordedLsn = endLsn;
     this.#recordedAtMs = performance.now();

@@ -138,7 +138,7 @@ export class StreamReader {
     }
     const encoder = makeEncoder(relation, facts, metadataPrefix);
     const known = this.#encoders.get(relation.oid);
-    if (known?.shape === encoder.shape) return;
+    if (known?.shapeId === encoder.shapeId) return;
     this.#encoders.set(relation.oid, encoder);
     shapeSeen(encoder);
   }

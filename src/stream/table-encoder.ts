@@ -1,6 +1,5 @@
-import { createHash } from "node:crypto";
-import { Buffer } from "node:buffer";
-import { DOCUMENT_FORMAT } from "../core/document.ts";
+import type { Buffer } from "node:buffer";
+import { shapeId, type Shape } from "../core/shape.ts";
 import { csvRecord, metadataColumns } from "../csv/header.ts";
 import type { OpenFile } from "./batch.ts";
 import type { Relation } from "./pgoutput.ts";
@@ -18,7 +17,8 @@ export interface TableFacts {
 /** Everything about a relation in one shape that its rows need; made once per RELATION message. */
 export interface TableEncoder {
   readonly relation: Relation;
-  readonly shape: string;
+  readonly shape: Shape;
+  readonly shapeId: string;
   readonly header: Buffer;
   /** Indexes of the columns that identify a row; all columns if the table is a bag of rows under FULL. */
   readonly key: readonly number[];
@@ -36,21 +36,18 @@ export function makeEncoder(relation: Relation, facts: TableFacts, metadataPrefi
     full ? primary.length === 0 || primary.includes(column.name) : column.key;
   const key = relation.columns.flatMap((column, index) => (isKey(column) ? [index] : []));
   const names = relation.columns.map((column) => column.name);
+  const isBag = full && primary.length === 0;
+  const { oid, schema, table, replicaIdentity, columns } = relation;
+  const keyNames = isBag ? [] : key.map((index) => names[index] as string);
+  const shape: Shape = { oid, schema, table, replicaIdentity, columns, key: keyNames };
   return {
     relation,
-    shape: shapeId(relation, key, metadataPrefix),
+    shape,
+    shapeId: shapeId(shape, metadataPrefix),
     header: csvRecord([...metadataColumns(metadataPrefix), ...names]),
     key,
-    isBag: full && primary.length === 0,
+    isBag,
     file: null,
     fileEpoch: -1,
   };
-}
-
-/** The same columns, types and key of the same table give the same id, wherever and whenever it is computed. */
-export function shapeId(relation: Relation, key: readonly number[], metadataPrefix: string): string {
-  const { oid, schema, table, replicaIdentity } = relation;
-  const columns = relation.columns.map((column) => [column.name, column.typeOid, column.typeModifier]);
-  const text = JSON.stringify([DOCUMENT_FORMAT, oid, schema, table, replicaIdentity, columns, key, metadataPrefix]);
-  return createHash("sha256").update(text).digest("hex").slice(0, 16);
 }

@@ -1,0 +1,81 @@
+import type { CatalogTable, TableRecord } from "../core/table.ts";
+
+/** OIDs of types that print every value alike: text and varchar. */
+const SAME_TEXT = new Set([25, 1043]);
+
+/**
+ * Why a table must be copied afresh: what happened to old rows and no change event told. Null if nothing did.
+ * `record` is what the stage holds, `now` is the catalog. Pure.
+ */
+export function whyCopyAgain(record: TableRecord, now: CatalogTable): string | null {
+  const before = record.catalog;
+  if (before.schema !== now.schema || before.name !== now.name) {
+    return `it was ${before.schema}.${before.name} before`;
+  }
+  return (
+    keyReason(before, now) ?? columnReason(record, now) ?? storageReason(before, now) ?? labelReason(before, now)
+  );
+}
+
+function keyReason(before: CatalogTable, now: CatalogTable): string | null {
+  if (before.insertOnly !== now.insertOnly) {
+    return now.insertOnly ? "its replica identity was lost" : "it has gained a replica identity";
+  }
+  return JSON.stringify(before.key) === JSON.stringify(now.key) ? null : `its key is now (${now.key.join(", ")})`;
+}
+
+function columnReason(record: TableRecord, now: CatalogTable): string | null {
+  const before = new Map(record.catalog.columns.map((column) => [column.attnum, column]));
+  for (const column of now.columns) {
+    const old = before.get(column.attnum);
+    if (!old) {
+      if (now.missing.includes(column.attnum)) return `column ${column.name} was added with a default`;
+      if (Object.hasOwn(record.names, column.name) && record.names[column.name] !== column.attnum) {
+        return `column ${column.name} is not the column that had this name before`;
+      }
+      continue;
+    }
+    if (old.name !== column.name) return `column ${old.name} was renamed to ${column.name}`;
+    const alike = old.typeOid === column.typeOid || (SAME_TEXT.has(old.typeOid) && SAME_TEXT.has(column.typeOid));
+    if (!alike) return `the type of column ${column.name} was changed`;
+  }
+  return null;
+}
+
+function storageReason(before: CatalogTable, now: CatalogTable): string | null {
+  const rewritten = before.columnsVersion !== now.columnsVersion;
+  if (!now.partitioned) {
+    // VACUUM FULL and TRUNCATE give a new filenode, too, but leave the definitions of the columns alone.
+    return rewritten && before.storages[0]?.filenode !== now.storages[0]?.filenode ? "it was rewritten" : null;
+  }
+  const attached = new Map(before.storages.map((storage) => [storage.oid, storage]));
+  if (attached.size !== now.storages.length) return "a partition was attached or detached";
+  for (const storage of now.storages) {
+    const old = attached.get(storage.oid);
+    if (old?.attachedBy !== storage.attachedBy) return `partition ${storage.name} was attached`;
+    if (old.filenode !== storage.filenode) return `partition ${storage.name} was truncated or rewritten`;
+  }
+  return null;
+}
+
+function labelReason(before: CatalogTable, now: CatalogTable): string | null {
+  for (const [oid, label] of Object.entries(before.labels)) {
+    const current = now.labels[oid];
+    if (current !== undefined && current !== label) return `enum value ${label} was renamed to ${current}`;
+  }
+  return null;
+}
+
+/** Names of the columns that files since the last copy may use; the newest owner of a name wins. */
+export function rememberNames(
+  names: Readonly<Record<string, number>>,
+  table: CatalogTable,
+): Readonly<Record<string, number>> {
+  const added = table.columns.filter((column) => names[column.name] !== column.attnum);
+  if (added.length === 0) return names;
+  return { ...names, ...namesOf(table) };
+}
+
+export function namesOf(table: CatalogTable): Readonly<Record<string, number>> {
+  return Object.fromEntries(table.columns.map((column) => [column.name, column.attnum]));
+}

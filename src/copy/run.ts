@@ -1,0 +1,231 @@
+import PQueue from "p-queue";
+import { formatLsn, parseLsn } from "../core/lsn.ts";
+import { tableName, type CatalogTable, type TableRecord } from "../core/table.ts";
+import type { Delivery } from "../delivery/delivery.ts";
+import { heldBytes, type WriterParts } from "../delivery/file-writer.ts";
+import type { ShapeBook } from "../delivery/shapes.ts";
+import type { TableEvent } from "../delivery/state.ts";
+import { isBag, mayResume, planStorages, rangesOf, type PlannedRange } from "./plan.ts";
+import { RangeFile, shapeOf } from "./range-file.ts";
+import { namesOf } from "./reasons.ts";
+import type { RangeFailure, Session } from "./session.ts";
+import { Throttle } from "./throttle.ts";
+
+/** A range of a table that somebody has locked is tried again after this. */
+const BUSY_PAUSE_MS = 1_000;
+/** Share of the memory limit above which no further range begins. */
+const BEGIN_BELOW = 0.6;
+
+export interface CopierParts {
+  readonly delivery: Delivery;
+  readonly shapes: ShapeBook;
+  readonly writer: WriterParts & { readonly fileMaxBytes: number };
+  readonly rangeBytes: number;
+  readonly maxAgeMs: number;
+  readonly maxBytesPerSecond: number;
+  readonly metadataPrefix: string;
+  readonly failureOf: (error: unknown) => RangeFailure;
+  readonly events: CopierEvents;
+}
+
+export interface CopierEvents {
+  readonly planned: (table: string, ranges: number, resumed: boolean) => void;
+  readonly copied: (range: { table: string; number: number; ranges: number; rows: number; bytes: number; tookMs: number }) => void;
+  readonly tableCopied: (table: string, rows: number, bytes: number) => void;
+  readonly refused: (table: string, error: unknown) => void;
+}
+
+interface Task {
+  readonly oid: number;
+  readonly range: PlannedRange;
+  readonly bag: boolean;
+}
+
+/** Copies tables in one session after the other; a range is published, and so done, by itself. */
+export class CopyRun {
+  readonly #parts: CopierParts;
+  readonly #session: Session;
+  readonly #throttle: Throttle;
+  readonly #signal: AbortSignal;
+  readonly #free: number[];
+  readonly #startedAtMs = performance.now();
+  readonly #publishing = new Set<Promise<void>>();
+  readonly #left = new Set<number>();
+  #longestRangeMs = 0;
+  #failure: unknown = null;
+
+  constructor(parts: CopierParts, session: Session, signal: AbortSignal) {
+    this.#parts = parts;
+    this.#session = session;
+    this.#throttle = new Throttle(parts.maxBytesPerSecond);
+    this.#signal = signal;
+    this.#free = Array.from({ length: session.workers }, (_, i) => i);
+  }
+
+  /**
+   * Copies what it can of these tables before the session is too old. Tables that are not complete afterwards keep
+   * what is done. Rejects if the connection or the delivery is lost.
+   */
+  async run(oids: readonly number[]): Promise<void> {
+    const tasks = await this.#plan(oids);
+    const queue = new PQueue({ concurrency: this.#session.workers });
+    for (const task of tasks) void queue.add(() => this.#take(task, queue), { priority: task.bag ? 1 : 0 });
+    await queue.onIdle();
+    await Promise.allSettled(this.#publishing);
+    if (this.#failure !== null) throw this.#failure;
+  }
+
+  async #plan(oids: readonly number[]): Promise<Task[]> {
+    const { delivery, shapes, events } = this.#parts;
+    const now = new Map(this.#session.tables.map((table) => [table.oid, table]));
+    const tables = oids.flatMap((oid) => now.get(oid) ?? []);
+    const sizes = await this.#session.sizes(tables.flatMap((table) => table.storages.map((storage) => storage.oid)));
+    const changed: TableEvent[] = [];
+    for (const table of tables) {
+      const record = delivery.state.tables[table.oid];
+      if (!record || mayResume(record, table)) continue;
+      changed.push({ event: "table", table: this.#fresh(table, sizes) });
+    }
+    await delivery.record(changed);
+    await shapes.record(tables.map(shapeOf));
+    const fresh = new Set(changed.map((event) => (event.event === "table" ? event.table.catalog.oid : 0)));
+    return tables.flatMap((table) => {
+      const { copy } = delivery.state.tables[table.oid] as TableRecord;
+      if (copy.phase !== "copying") return [];
+      const ranges = rangesOf(copy.storages);
+      events.planned(tableName(table), ranges.length, !fresh.has(table.oid));
+      const left = ranges.filter((range) => !copy.done.includes(range.number));
+      return left.map((range) => ({ oid: table.oid, range, bag: isBag(table) }));
+    });
+  }
+
+  #fresh(table: CatalogTable, sizes: Awaited<ReturnType<Session["sizes"]>>): TableRecord {
+    const storages = planStorages(table, sizes, this.#parts.rangeBytes);
+    const firstPoint = formatLsn(this.#session.consistentPoint);
+    const copy = { phase: "copying", firstPoint, storages, done: [], rows: 0, bytes: 0 } as const;
+    return { catalog: table, names: namesOf(table), copy };
+  }
+
+  async #take(task: Task, queue: PQueue): Promise<void> {
+    if (this.#isOver(task)) return;
+    const { memory } = this.#parts.writer;
+    await memory.below(memory.limitBytes * BEGIN_BELOW);
+    const worker = this.#free.pop();
+    if (worker === undefined) throw new Error("more ranges at once than workers");
+    const startedAtMs = performance.now();
+    try {
+      await this.#copy(task, worker);
+      this.#longestRangeMs = Math.max(this.#longestRangeMs, performance.now() - startedAtMs);
+    } catch (error) {
+      this.#failed(task, error, queue);
+    } finally {
+      this.#free.push(worker);
+    }
+  }
+
+  /** A range is only begun if it will probably end before the session is too old. Bags have no other session. */
+  #isOver({ oid, bag }: Task): boolean {
+    if (this.#failure !== null || this.#signal.aborted || this.#left.has(oid)) return true;
+    const ageMs = performance.now() - this.#startedAtMs;
+    return !bag && ageMs > 0 && ageMs + this.#longestRangeMs > this.#parts.maxAgeMs && this.#longestRangeMs > 0;
+  }
+
+  #failed(task: Task, error: unknown, queue: PQueue): void {
+    const failure = this.#parts.failureOf(error);
+    switch (failure) {
+      case "busy":
+        setTimeout(() => void queue.add(() => this.#take(task, queue)), BUSY_PAUSE_MS);
+        return;
+      case "changed":
+        this.#left.add(task.oid);
+        return;
+      case "refused":
+        this.#left.add(task.oid);
+        this.#parts.events.refused(this.#nameOf(task.oid), error);
+        return;
+      case "lost":
+        this.#failure ??= error;
+        return;
+      default:
+        failure satisfies never;
+    }
+  }
+
+  async #copy({ oid, range }: Task, worker: number): Promise<void> {
+    const record = this.#parts.delivery.state.tables[oid];
+    if (record?.copy.phase !== "copying") return;
+    const { catalog, copy } = record;
+    const startedAtMs = performance.now();
+    const { metadataPrefix, writer } = this.#parts;
+    const { consistentPoint: point, pointMicros } = this.#session;
+    const truncateAt = range.number === 1 ? parseLsn(copy.firstPoint) : null;
+    const about = { parts: writer, table: catalog, range: range.number, point, pointMicros };
+    const file = new RangeFile({ ...about, truncateAt, metadataPrefix });
+    try {
+      const rows = await this.#read(worker, range, catalog, file);
+      const files = await file.finish();
+      const published = this.#publish({ oid, number: range.number, firstPoint: copy.firstPoint, rows, startedAtMs }, files);
+      this.#publishing.add(published);
+      void published.finally(() => this.#publishing.delete(published));
+    } catch (error) {
+      file.discard();
+      throw error;
+    }
+  }
+
+  async #read(worker: number, range: PlannedRange, table: CatalogTable, file: RangeFile): Promise<number> {
+    const { storage, from, to } = range;
+    if (!storage) return 0;
+    let rows = 0;
+    const columns = table.columns.map((column) => column.name);
+    const sent = await this.#session.copy(worker, { storage, from, to }, columns, (row) => {
+      rows++;
+      const wait = file.write(row);
+      const slow = this.#throttle.spend(row.length);
+      return wait && slow ? Promise.all([wait, slow]).then(() => {}) : (wait ?? slow);
+    });
+    if (sent !== rows) throw new Error(`${tableName(table)}: COPY sent ${sent} rows, ${rows} arrived`);
+    return rows;
+  }
+
+  async #publish(
+    done: { oid: number; number: number; firstPoint: string; rows: number; startedAtMs: number },
+    files: Awaited<ReturnType<RangeFile["finish"]>>,
+  ): Promise<void> {
+    const { delivery, writer, events } = this.#parts;
+    const { oid, number, firstPoint, rows, startedAtMs } = done;
+    const bytes = files.reduce((sum, file) => sum + file.file.bytes, 0);
+    try {
+      const range: TableEvent = { event: "range", oid, firstPoint, number, rows, bytes };
+      await delivery.submit({ kind: "batch", files, events: [range], endLsn: null, firstLsn: null, committedAt: null });
+      const ranges = this.#rangesOf(oid);
+      events.copied({ table: this.#nameOf(oid), number, ranges, rows, bytes, tookMs: performance.now() - startedAtMs });
+      await this.#completeIfDone(oid, firstPoint);
+    } catch (error) {
+      this.#failure ??= error;
+    } finally {
+      for (const { file } of files) writer.memory.release(heldBytes(file));
+    }
+  }
+
+  async #completeIfDone(oid: number, firstPoint: string): Promise<void> {
+    const { delivery, events } = this.#parts;
+    const copy = delivery.state.tables[oid]?.copy;
+    if (copy?.phase !== "copying" || copy.firstPoint !== firstPoint) return;
+    if (copy.done.length < rangesOf(copy.storages).length) return;
+    const lastPoint = formatLsn(this.#session.consistentPoint);
+    await delivery.record([{ event: "copied", oid, firstPoint, lastPoint }]);
+    events.tableCopied(this.#nameOf(oid), copy.rows, copy.bytes);
+  }
+
+  #rangesOf(oid: number): number {
+    const copy = this.#parts.delivery.state.tables[oid]?.copy;
+    return copy?.phase === "copying" ? rangesOf(copy.storages).length : 0;
+  }
+
+  #nameOf(oid: number): string {
+    const record = this.#parts.delivery.state.tables[oid];
+    return record ? tableName(record.catalog) : `relation ${oid}`;
+  }
+}
+

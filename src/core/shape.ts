@@ -1,0 +1,28 @@
+import { createHash } from "node:crypto";
+import { DOCUMENT_FORMAT } from "./document.ts";
+import type { ReplicaIdentity } from "./table.ts";
+
+/** The columns of a table's files: what RELATION says in the stream and the catalog says to a copy. */
+export interface Shape {
+  readonly oid: number;
+  readonly schema: string;
+  readonly table: string;
+  readonly replicaIdentity: ReplicaIdentity;
+  readonly columns: readonly ShapeField[];
+  /** Names of the columns that identify a row, in table order; empty if none do. */
+  readonly key: readonly string[];
+}
+
+export interface ShapeField {
+  readonly name: string;
+  readonly typeOid: number;
+  readonly typeModifier: number;
+}
+
+/** The same columns, types and key of the same table give the same id, wherever and whenever it is computed. */
+export function shapeId(shape: Shape, metadataPrefix: string): string {
+  const { oid, schema, table, replicaIdentity, key } = shape;
+  const columns = shape.columns.map((column) => [column.name, column.typeOid, column.typeModifier]);
+  const text = JSON.stringify([DOCUMENT_FORMAT, oid, schema, table, replicaIdentity, columns, key, metadataPrefix]);
+  return createHash("sha256").update(text).digest("hex").slice(0, 16);
+}

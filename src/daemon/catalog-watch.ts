@@ -1,0 +1,127 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { TransientError } from "../core/errors.ts";
+import type { Shape } from "../core/shape.ts";
+import { tableName, type CatalogTable } from "../core/table.ts";
+import type { Delivery } from "../delivery/delivery.ts";
+import { readCatalog, type Catalog } from "../postgres/catalog.ts";
+import { publicationsOf, publishedOids, syncMembership } from "../postgres/publication.ts";
+import { compareCatalog } from "./discovery.ts";
+import { reportDifference, reportTables } from "./reports.ts";
+import type { LockParts } from "./slot-lock.ts";
+
+/** A RELATION message in another shape is followed by a look at the catalog, after what else belongs to the same ALTERs. */
+const AFTER_SHAPE_MS = 1_000;
+
+export interface CatalogWatchParts {
+  readonly delivery: Delivery;
+  readonly captures: (schema: string, table: string) => boolean;
+}
+
+/** Keeps publications and log in step with the tables that there are. */
+export class CatalogWatch {
+  onCopies: () => void = () => {};
+  readonly #parts: LockParts;
+  readonly #delivery: Delivery;
+  readonly #captures: CatalogWatchParts["captures"];
+  #poke: () => void = () => {};
+  #poked: Promise<void>;
+
+  constructor(parts: LockParts, { delivery, captures }: CatalogWatchParts) {
+    this.#parts = parts;
+    this.#delivery = delivery;
+    this.#captures = captures;
+    this.#poked = this.#nextPoke();
+  }
+
+  /** Looks every discovery.interval, and sooner when the stream shows another shape. Rejects only if nothing helps. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { intervalMs } = this.#parts.settings.discovery;
+    while (!signal.aborted) {
+      await Promise.race([delay(intervalMs, undefined, { signal }).catch(() => {}), this.#poked]);
+      if (signal.aborted) return;
+      this.#poked = this.#nextPoke();
+      await this.#lookAgain(signal);
+    }
+  }
+
+  /** A table that somebody alters at this moment, or a connection that is lost, is looked at again. */
+  async #lookAgain(signal: AbortSignal): Promise<void> {
+    try {
+      await this.look();
+    } catch (error) {
+      if (signal.aborted) return;
+      if (!(error instanceof TransientError)) throw error;
+      this.#parts.log.warn({ err: error }, "the catalog could not be read; it is tried again");
+    }
+  }
+
+  #nextPoke(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#poke = resolve;
+    });
+  }
+
+  /** The stream shows a relation in another shape than the log knows: perhaps old rows changed, too. */
+  shapeSeen(shape: Shape): void {
+    const known = this.#delivery.state.tables[shape.oid];
+    if (known && sameColumns(known.catalog, shape)) return;
+    setTimeout(() => this.#poke(), AFTER_SHAPE_MS).unref();
+  }
+
+  /** One look: membership first, committed, and only then the plan to copy what is new. */
+  async look(): Promise<void> {
+    const { sql, settings, serverVersion } = this.#parts;
+    const { source } = settings;
+    const names = publicationsOf(source.publication);
+    const catalog = await sql.use(async (client) => {
+      const all = await readCatalog(client, source.schemas, serverVersion);
+      const wanted = all.tables.filter((table) => this.#captures(table.schema, table.name));
+      if (source.manage) await syncMembership(client, names, wanted);
+      const published = await publishedOids(client, names);
+      return { ...all, tables: wanted, published };
+    });
+    const { captured, unpublished } = splitPublished(catalog.tables, catalog.published);
+    const difference = compareCatalog(this.#delivery.state, captured);
+    await this.#delivery.record(difference.events);
+    reportDifference(this.#parts, difference);
+    const notCaptured = [...catalog.notCaptured.filter(({ table }) => this.#wantsName(table)), ...unpublished];
+    reportTables(this.#parts, this.#delivery.state, notCaptured);
+    if (difference.copies.length > 0) this.onCopies();
+  }
+
+  /** Marks tables as to be copied afresh; resolves with the names of those that are not captured. */
+  async resync(tables: readonly string[] | "all"): Promise<string[]> {
+    const records = Object.values(this.#delivery.state.tables);
+    const wanted = tables === "all" ? records : records.filter((record) => tables.includes(tableName(record.catalog)));
+    const copy = { phase: "pending", reason: "an operator asked for it" } as const;
+    await this.#delivery.record(wanted.map((record) => ({ event: "table", table: { ...record, copy } })));
+    for (const { catalog } of wanted) this.#parts.observations.raise("copied-afresh", { table: tableName(catalog), reason: copy.reason }, tableName(catalog));
+    this.onCopies();
+    const known = new Set(wanted.map((record) => tableName(record.catalog)));
+    return tables === "all" ? [] : tables.filter((table) => !known.has(table));
+  }
+
+  #wantsName(table: string): boolean {
+    const dot = table.indexOf(".");
+    return this.#captures(table.slice(0, dot), table.slice(dot + 1));
+  }
+}
+
+/** With a publication made by a DBA, tables that it does not hold cannot be captured. */
+function splitPublished(
+  tables: readonly CatalogTable[],
+  published: ReadonlySet<number>,
+): { captured: CatalogTable[]; unpublished: Catalog["notCaptured"] } {
+  const isIn = (table: CatalogTable): boolean => published.has(table.oid) || (table.partitioned && table.storages.length === 0);
+  return {
+    captured: tables.filter(isIn),
+    unpublished: tables.filter((table) => !isIn(table)).map((table) => ({ table: tableName(table), reason: "it is in no publication of ours" })),
+  };
+}
+
+function sameColumns(table: CatalogTable, shape: Shape): boolean {
+  if (table.schema !== shape.schema || table.name !== shape.table) return false;
+  const text = (columns: readonly { name: string; typeOid: number; typeModifier: number }[]): string =>
+    JSON.stringify(columns.map((column) => [column.name, column.typeOid, column.typeModifier]));
+  return text(table.columns) === text(shape.columns) && table.key.join("\0") === shape.key.join("\0");
+}

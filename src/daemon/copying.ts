@@ -1,0 +1,220 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { OperatorError, ReplacedError, TransientError } from "../core/errors.ts";
+import { tableName } from "../core/table.ts";
+import { CopyRun, type CopierParts } from "../copy/run.ts";
+import type { RangeFailure, Session } from "../copy/session.ts";
+import type { Delivery } from "../delivery/delivery.ts";
+import type { ShapeBook } from "../delivery/shapes.ts";
+import { CopySession, TableBusyError, TableChangedError } from "../postgres/copy-session.ts";
+import { sqlState } from "../postgres/quote.ts";
+import { blockersOf } from "../postgres/slot.ts";
+import { isConnectionLoss } from "../postgres/sql-connection.ts";
+import { copierEvents } from "./reports.ts";
+import type { LockParts } from "./slot-lock.ts";
+
+/** How long a consistent point may wait for running transactions before it says for whom. */
+const POINT_WAIT_MS = 30_000;
+const FIRST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 30_000;
+/** A table that the server refuses is tried again after this. */
+const REFUSED_PAUSE_MS = 60_000;
+/** One session copies; a second one serves tables that came while it runs. */
+const MAX_SESSIONS = 2;
+
+export interface CopyingParts {
+  readonly delivery: Delivery;
+  readonly shapes: ShapeBook;
+  readonly writer: CopierParts["writer"];
+  readonly captures: (schema: string, table: string) => boolean;
+}
+
+/** Copies whatever the log says is not copied yet, in one session after the other. */
+export class Copying {
+  readonly #parts: LockParts;
+  readonly #own: CopyingParts;
+  readonly #stopping = new AbortController();
+  readonly #inSession = new Set<number>();
+  readonly #refusedUntilMs = new Map<number, number>();
+  readonly #sessions = new Set<Session>();
+  #wake: () => void = () => {};
+  #woken: Promise<void>;
+  #running = 0;
+
+  constructor(parts: LockParts, own: CopyingParts) {
+    this.#parts = parts;
+    this.#own = own;
+    this.#woken = this.#nextWake();
+  }
+
+  wake(): void {
+    this.#wake();
+  }
+
+  /** Ends the sessions; what is not published of them is thrown away. */
+  stop(): void {
+    this.#stopping.abort();
+    this.#wake();
+    for (const session of this.#sessions) void session.close();
+  }
+
+  /** Until stopped. Rejects if the delivery is over. */
+  async run(signal: AbortSignal): Promise<void> {
+    const ended = AbortSignal.any([signal, this.#stopping.signal]);
+    let failure: unknown = null;
+    while (!ended.aborted && failure === null) {
+      const oids = this.#waiting();
+      this.#showState(oids);
+      if (oids.length > 0 && this.#running < MAX_SESSIONS) {
+        this.#begin(oids, ended, (error) => {
+          failure ??= error;
+          this.#wake();
+        });
+        continue;
+      }
+      const pause = delay(REFUSED_PAUSE_MS / 4, undefined, { signal: ended }).catch(() => {});
+      await Promise.race([this.#woken, pause]);
+      this.#woken = this.#nextWake();
+    }
+    while (this.#running > 0 && !ended.aborted) await this.#woken;
+    if (failure !== null && !ended.aborted) throw failure;
+  }
+
+  #nextWake(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
+  }
+
+  #waiting(): number[] {
+    const now = performance.now();
+    return Object.values(this.#own.delivery.state.tables)
+      .filter(({ catalog, copy }) => copy.phase !== "copied" && !this.#inSession.has(catalog.oid) && (this.#refusedUntilMs.get(catalog.oid) ?? 0) < now)
+      .map((record) => record.catalog.oid);
+  }
+
+  #showState(waiting: readonly number[]): void {
+    if (this.#stopping.signal.aborted) return;
+    const refused = [...this.#refusedUntilMs.values()].some((until) => until > performance.now());
+    const copying = waiting.length > 0 || this.#inSession.size > 0 || refused;
+    this.#parts.observations.stateChanged(copying ? "copying" : "streaming");
+  }
+
+  #begin(oids: readonly number[], ended: AbortSignal, failed: (error: unknown) => void): void {
+    this.#running++;
+    for (const oid of oids) this.#inSession.add(oid);
+    void this.#session(oids, ended)
+      .catch(failed)
+      .finally(() => {
+        this.#running--;
+        for (const oid of oids) this.#inSession.delete(oid);
+        this.#wake();
+      });
+  }
+
+  /** Sessions for these tables, until they are copied or given up; a lost connection is followed by the next session. */
+  async #session(oids: readonly number[], ended: AbortSignal): Promise<void> {
+    let pauseMs = FIRST_PAUSE_MS;
+    while (!ended.aborted) {
+      const left = oids.filter((oid) => this.#isLeft(oid));
+      if (left.length === 0) return;
+      try {
+        if (await this.#oneSession(left, ended)) pauseMs = FIRST_PAUSE_MS;
+      } catch (error) {
+        if (ended.aborted) return;
+        if (!isTransient(error)) throw error;
+        this.#parts.log.warn({ err: error, tables: left.length }, "a copy session was lost; the next one goes on with what is missing");
+      }
+      if (!oids.some((oid) => this.#isLeft(oid))) return;
+      await delay(pauseMs, undefined, { signal: ended }).catch(() => {});
+      pauseMs = Math.min(LONGEST_PAUSE_MS, pauseMs * 2);
+    }
+  }
+
+  #isLeft(oid: number): boolean {
+    const copy = this.#own.delivery.state.tables[oid]?.copy;
+    return copy !== undefined && copy.phase !== "copied" && (this.#refusedUntilMs.get(oid) ?? 0) < performance.now();
+  }
+
+  /** True if it got as far as reading. */
+  async #oneSession(oids: readonly number[], ended: AbortSignal): Promise<boolean> {
+    const session = await this.#open();
+    if (!session) return false;
+    this.#sessions.add(session);
+    try {
+      const { settings } = this.#parts;
+      const run = new CopyRun(
+        {
+          delivery: this.#own.delivery,
+          shapes: this.#own.shapes,
+          writer: this.#own.writer,
+          rangeBytes: settings.snapshot.rangeBytes,
+          maxAgeMs: settings.snapshot.maxAgeMs,
+          maxBytesPerSecond: settings.snapshot.maxBytesPerSecond,
+          metadataPrefix: settings.format.metadataPrefix,
+          failureOf: rangeFailure,
+          events: {
+            ...copierEvents(this.#parts, () => this.#own.delivery.state),
+            refused: (table, error) => this.#refused(table, error),
+          },
+        },
+        session,
+        ended,
+      );
+      await run.run(oids);
+      return true;
+    } finally {
+      this.#sessions.delete(session);
+      await session.close();
+    }
+  }
+
+  #refused(table: string, error: unknown): void {
+    const { log, observations } = this.#parts;
+    log.error({ err: error, table }, "the server refuses to copy a table; it is tried again");
+    observations.raise("copy-refused", { table, problem: (error as Error).message }, table);
+    for (const { catalog } of Object.values(this.#own.delivery.state.tables)) {
+      if (tableName(catalog) === table) this.#refusedUntilMs.set(catalog.oid, performance.now() + REFUSED_PAUSE_MS);
+    }
+  }
+
+  async #open(): Promise<Session | null> {
+    const { settings, serverVersion, sql, observations } = this.#parts;
+    const { source, snapshot } = settings;
+    const workers = this.#sessions.size > 0 ? 1 : snapshot.workers;
+    try {
+      const session = await CopySession.open({ source, schemas: source.schemas, serverVersion, workers, waitMs: POINT_WAIT_MS });
+      observations.clear("slot-creation-waits");
+      const tables = session.catalog.tables.filter((table) => this.#own.captures(table.schema, table.name));
+      return sessionOf(session, tables);
+    } catch (error) {
+      if (!(error instanceof TransientError)) throw error;
+      const [holder] = await sql.use(blockersOf);
+      if (holder) observations.hold("slot-creation-waits", { holder });
+      throw error;
+    }
+  }
+}
+
+function sessionOf(session: CopySession, tables: Session["tables"]): Session {
+  return {
+    consistentPoint: session.consistentPoint,
+    pointMicros: session.pointMicros,
+    tables,
+    workers: session.workers,
+    sizes: (oids) => session.sizes(oids),
+    copy: (worker, range, columns, onRow) => session.copy(worker, range, { columns, onRow }),
+    close: () => session.close(),
+  };
+}
+
+/** What a failed range means for the session. */
+export function rangeFailure(error: unknown): RangeFailure {
+  if (error instanceof TableBusyError) return "busy";
+  if (error instanceof TableChangedError) return "changed";
+  if (error instanceof OperatorError || error instanceof ReplacedError || isConnectionLoss(error)) return "lost";
+  return sqlState(error) === undefined ? "lost" : "refused";
+}
+
+function isTransient(error: unknown): boolean {
+  return error instanceof TransientError || isConnectionLoss(error);
+}

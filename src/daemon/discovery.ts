@@ -1,0 +1,45 @@
+import type { CatalogTable, TableRecord } from "../core/table.ts";
+import { namesOf, rememberNames, whyCopyAgain } from "../copy/reasons.ts";
+import type { State, TableEvent } from "../delivery/state.ts";
+
+/** What a look at the catalog changes. */
+export interface Difference {
+  readonly events: readonly TableEvent[];
+  /** Tables that will be copied, with the reason. */
+  readonly copies: readonly { readonly table: CatalogTable; readonly reason: string; readonly again: boolean }[];
+  /** Tables that are not captured any more. */
+  readonly gone: readonly TableRecord[];
+}
+
+export const FIRST_COPY = "it is new";
+
+/** Compares what the log knows with what the catalog shows. Pure. */
+export function compareCatalog(state: State, tables: readonly CatalogTable[]): Difference {
+  const events: TableEvent[] = [];
+  const copies: { table: CatalogTable; reason: string; again: boolean }[] = [];
+  for (const table of tables) {
+    const record = state.tables[table.oid];
+    const reason = record ? reasonFor(record, table) : FIRST_COPY;
+    if (reason !== null) {
+      copies.push({ table, reason, again: record !== undefined });
+      events.push({ event: "table", table: { catalog: table, names: namesOf(table), copy: { phase: "pending", reason } } });
+    } else if (record && isNews(record, table)) {
+      events.push({ event: "table", table: { ...record, catalog: table, names: rememberNames(record.names, table) } });
+    }
+  }
+  const there = new Set(tables.map((table) => table.oid));
+  const gone = Object.values(state.tables).filter((record) => !there.has(record.catalog.oid));
+  events.push(...gone.map((record): TableEvent => ({ event: "forget", oid: record.catalog.oid })));
+  return { events, copies, gone };
+}
+
+function reasonFor(record: TableRecord, table: CatalogTable): string | null {
+  // What waits for its copy is looked at when the copy begins.
+  return record.copy.phase === "pending" ? null : whyCopyAgain(record, table);
+}
+
+/** A plan keeps the catalog of its consistent point until it is done. */
+function isNews(record: TableRecord, table: CatalogTable): boolean {
+  if (record.copy.phase === "copying") return false;
+  return JSON.stringify(record.catalog) !== JSON.stringify(table);
+}

@@ -1,0 +1,23 @@
+import type { Log } from "../observe/log.ts";
+import { createMetrics } from "../observe/metrics.ts";
+import { Observations } from "../observe/observations.ts";
+import { describeSource, type Settings } from "../settings/settings.ts";
+import { openStore } from "../stores/open.ts";
+import type { DaemonParts } from "./parts.ts";
+
+/** What lives as long as the process. Touches neither source nor stage. */
+export async function openParts(settings: Settings, log: Log, version: string): Promise<DaemonParts> {
+  const store = await openStore(settings.stage);
+  const observations = new Observations({
+    version,
+    stage: store.url,
+    source: describeSource(settings),
+    slot: settings.source.slot,
+    publication: settings.source.publication,
+    flushIntervalMs: settings.flush.intervalMs,
+    onNotice: ({ id, level, title, message, mend, count }) => log[level]({ notice: id, message, mend, count }, title),
+    onCleared: (id, title, lastedSeconds) => log.info({ notice: id, lasted_seconds: lastedSeconds }, `over: ${title}`),
+  });
+  const metrics = createMetrics(() => observations.status());
+  return { settings, store, log, observations, metrics, version };
+}

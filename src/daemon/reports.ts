@@ -1,0 +1,88 @@
+import type { LogFile } from "../core/document.ts";
+import { parseLsn } from "../core/lsn.ts";
+import type { TableStatus } from "../core/status.ts";
+import { tableName, type TableRecord } from "../core/table.ts";
+import { rangesOf } from "../copy/plan.ts";
+import type { CopierEvents } from "../copy/run.ts";
+import type { Published } from "../delivery/delivery.ts";
+import type { State } from "../delivery/state.ts";
+import type { Difference } from "./discovery.ts";
+import type { DaemonParts } from "./parts.ts";
+
+/** What happened, told to log, metrics and page. No decision is made here. */
+
+export function onPublished({ log, observations, metrics }: DaemonParts, { document, tookMs }: Published): void {
+  const { files, sequence, endLsn, committedAt } = document;
+  const batch = {
+    sequence,
+    files,
+    stagedLsn: endLsn === null ? null : parseLsn(endLsn),
+    tookMs: Math.round(tookMs),
+    committedMs: committedAt === null ? null : Date.parse(committedAt.replace(" ", "T").replace("+00", "Z")),
+  };
+  if (files.length === 0) {
+    log.debug({ sequence, kind: document.kind, staged_lsn: endLsn }, "recorded");
+    return;
+  }
+  observations.batchPublished(batch);
+  metrics.batchPublished({ ...batch, oldestCommitMs: batch.committedMs });
+  const rows = files.reduce((sum, file) => sum + file.rows, 0);
+  const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
+  log.info({ sequence, files: files.length, rows, bytes, staged_lsn: endLsn, took_ms: batch.tookMs }, "staged");
+}
+
+export function onLost({ log, observations }: DaemonParts, files: readonly LogFile[]): void {
+  for (const table of new Set(files.map((file) => file.table))) {
+    const keys = files.filter((file) => file.table === table).map((file) => file.key);
+    log.error({ table, files: keys }, "staged files are gone before they could be published: the table is copied afresh");
+    observations.raise("copied-afresh", { table, reason: "a staged file was gone before it could be published" }, table);
+  }
+}
+
+export function copierEvents({ log, observations, metrics }: DaemonParts, state: () => State): Omit<CopierEvents, "refused"> {
+  return {
+    planned: (table, ranges, resumed) => {
+      log.info({ table, ranges, resumed }, "copying");
+      observations.tableChanged(table, { phase: "copying", ranges });
+    },
+    copied: ({ table, number, ranges, rows, bytes, tookMs }) => {
+      log.info({ table, range: number, ranges, rows, bytes, took_ms: Math.round(tookMs) }, "copied");
+      observations.rangeCopied({ table, rows, bytes });
+      metrics.rangeCopied({ rows, csvBytes: bytes, tookMs });
+    },
+    tableCopied: (table, rows, bytes) => {
+      log.info({ table, rows, bytes }, "table copied");
+      const record = Object.values(state().tables).find((one) => tableName(one.catalog) === table);
+      if (record) observations.tableChanged(table, statusOf(record));
+    },
+  };
+}
+
+export function reportDifference({ log, observations }: DaemonParts, { copies, gone }: Difference): void {
+  for (const { table, reason, again } of copies) {
+    const name = tableName(table);
+    log.info({ table: name, reason }, again ? "table copied afresh" : "table found");
+    if (again) observations.raise("copied-afresh", { table: name, reason }, name);
+    if (table.insertOnly) log.warn({ table: name }, "table without identity: updates and deletes are not captured");
+  }
+  for (const record of gone) log.warn({ table: tableName(record.catalog) }, "table is not captured any more");
+}
+
+export function reportTables({ observations }: DaemonParts, state: State, notCaptured: Parameters<DaemonParts["observations"]["tablesChanged"]>[1]): void {
+  observations.tablesChanged(Object.values(state.tables).map(statusOf), notCaptured);
+}
+
+export function statusOf(record: TableRecord): TableStatus {
+  const { catalog, copy } = record;
+  const about = { table: tableName(catalog), insertOnly: catalog.insertOnly, notes: [] };
+  switch (copy.phase) {
+    case "pending":
+      return { ...about, phase: "pending", rangesDone: 0, ranges: 0, rows: 0, bytes: 0 };
+    case "copying":
+      return { ...about, phase: "copying", rangesDone: copy.done.length, ranges: rangesOf(copy.storages).length, rows: copy.rows, bytes: copy.bytes };
+    case "copied":
+      return { ...about, phase: "copied", rangesDone: 0, ranges: 0, rows: copy.rows, bytes: copy.bytes };
+    default:
+      return copy satisfies never;
+  }
+}

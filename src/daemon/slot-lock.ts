@@ -1,0 +1,117 @@
+import type { PipelineIdentity } from "../core/document.ts";
+import { OperatorError, TransientError } from "../core/errors.ts";
+import { type Lsn } from "../core/lsn.ts";
+import { Log, readLog, type Reading } from "../delivery/log.ts";
+import { unborn } from "../delivery/state.ts";
+import { connectSource, sourceClientConfig } from "../postgres/connect.ts";
+import { createStatement, ensurePublications, publicationsOf } from "../postgres/publication.ts";
+import { sqlState } from "../postgres/quote.ts";
+import { ReplicationStream } from "../postgres/replication-stream.ts";
+import { blockersOf, createSlot, readSlot } from "../postgres/slot.ts";
+import { explainSqlError, type SqlConnection } from "../postgres/sql-connection.ts";
+import type { DaemonParts } from "./parts.ts";
+import { branchPoint, identifySystem, identityOf } from "./source-facts.ts";
+import { planStart, type StartPlan } from "./start.ts";
+
+/** The slot is ours, and so the log is ours to write. */
+export interface Held {
+  readonly stream: ReplicationStream;
+  readonly log: Log;
+  /** Null at the first start. */
+  readonly reading: Reading | null;
+  /** Where streaming goes on. */
+  readonly from: Lsn;
+}
+
+export interface LockParts extends DaemonParts {
+  readonly sql: SqlConnection;
+  readonly serverVersion: number;
+}
+
+/** How long a slot's creation waits for running transactions before it says for whom, and tries again. */
+const CREATE_WAIT_MS = 10_000;
+
+/** Takes the slot, whose one reader is the log's one writer. Null: somebody else has it. */
+export async function takeSlot(parts: LockParts): Promise<Held | null> {
+  const { source } = parts.settings;
+  const { sql, serverVersion, store } = parts;
+  const replication = await connectSource(source, "replication", { serverVersion, atStart: false });
+  let identity: PipelineIdentity;
+  let reading: Reading | null;
+  let plan: StartPlan;
+  try {
+    identity = identityOf(await identifySystem(replication), source);
+    // First the slot, then the log: a live daemon moves both, and the slot last.
+    const slot = await sql.use((client) => readSlot(client, source.slot, serverVersion));
+    if (slot?.active) return null;
+    reading = await readLog(store);
+    const known = reading?.state.pipeline.timeline ?? identity.timeline;
+    const branchedAt = await branchPoint(replication, identity.timeline, known);
+    plan = planStart({ state: reading?.state ?? null, slot, identity, branchedAt });
+  } finally {
+    await replication.end().catch(() => {});
+  }
+  const state = reading?.state ?? unborn(identity);
+  const log = new Log(store, { ...state, pipeline: identity }, reading?.stateKeys ?? []);
+  if (plan.slot === "wait") return null;
+  const from = plan.slot === "create" ? await makeSlot(parts, log, reading === null) : plan.from;
+  const stream = await openStream(parts);
+  return stream ? { stream, log, reading, from } : null;
+}
+
+/** The publications come before the slot: a stream from before they existed cannot be decoded (traps in facts.md D6). */
+async function makeSlot(parts: LockParts, log: Log, firstStart: boolean): Promise<Lsn> {
+  const { settings, sql, serverVersion, observations } = parts;
+  const { source } = settings;
+  if (firstStart) {
+    const about = { files: [], tables: [], endLsn: null, firstLsn: null, committedAt: null };
+    await log.append(log.next({ kind: "birth", ...about }));
+  }
+  const names = publicationsOf(source.publication);
+  await sql.use((client) => ensurePublications(client, names, source.manage, serverVersion));
+  const replication = await connectSource(source, "replication", { serverVersion, atStart: false });
+  try {
+    const wish = { slot: source.slot, temporary: false, serverVersion, waitMs: CREATE_WAIT_MS };
+    const { consistentPoint } = await createSlot(replication, wish);
+    observations.clear("slot-creation-waits");
+    return consistentPoint;
+  } catch (error) {
+    if (sqlState(error) === "42710") throw new TransientError(`slot ${source.slot} was made by another daemon`, { cause: error });
+    if (error instanceof TransientError) {
+      const [holder = "a transaction that is running"] = await sql.use(blockersOf);
+      observations.hold("slot-creation-waits", { holder });
+    }
+    throw explainSqlError(error);
+  } finally {
+    await replication.end().catch(() => {});
+  }
+}
+
+async function openStream({ settings, sql, serverVersion }: LockParts): Promise<ReplicationStream | null> {
+  const { source } = settings;
+  const names = publicationsOf(source.publication);
+  const present = await sql.use(async (client) => {
+    const { rows } = await client.query<{ name: string }>(
+      "SELECT pubname::text AS name FROM pg_catalog.pg_publication WHERE pubname = ANY ($1)",
+      [[names.all, names.insertOnly]],
+    );
+    return rows.map((row) => row.name);
+  });
+  if (!present.includes(names.all)) {
+    throw new OperatorError(
+      `publication ${names.all} is gone: changes since then are lost to the stream`,
+      `${createStatement(names.all, names, serverVersion)}; then \`pgstage resync --all\``,
+    );
+  }
+  try {
+    return await ReplicationStream.open({
+      client: await sourceClientConfig(source, "replication", { serverVersion }),
+      slot: source.slot,
+      publications: present,
+      isAlive: (pid) => sql.use(async (client) => (await client.query("SELECT 1 FROM pg_catalog.pg_stat_activity WHERE pid = $1", [pid])).rowCount === 1),
+    });
+  } catch (error) {
+    if (sqlState(error) === "55006") return null; // object_in_use: another daemon was faster
+    throw explainSqlError(error);
+  }
+}

@@ -1,0 +1,94 @@
+import type { PipelineIdentity } from "../core/document.ts";
+import { OperatorError } from "../core/errors.ts";
+import { formatLsn, parseLsn, type Lsn } from "../core/lsn.ts";
+import type { State } from "../delivery/state.ts";
+import type { SlotInfo } from "../postgres/slot.ts";
+
+/** What a start does about the slot. */
+export type StartPlan =
+  /** Nothing is there yet, or the log was born and the slot was not: make the slot. */
+  | { readonly slot: "create" }
+  /** The log was born and the slot made, but its first position was not recorded: it is ours, and this is it. */
+  | { readonly slot: "adopt"; readonly from: Lsn }
+  | { readonly slot: "continue"; readonly from: Lsn }
+  /** Another connection uses it: wait. */
+  | { readonly slot: "wait"; readonly pid: number | null };
+
+export interface Found {
+  readonly state: State | null;
+  readonly slot: SlotInfo | null;
+  readonly identity: PipelineIdentity;
+  /** Where the source's timeline branched off the one that the log knows; null if it is the same. */
+  readonly branchedAt: Lsn | null;
+}
+
+/** Compares slot and log. Pure. Throws an OperatorError where only a person can know what is right. */
+export function planStart(found: Found): StartPlan {
+  const { state, slot, identity } = found;
+  if (slot?.active) return { slot: "wait", pid: slot.activePid };
+  if (state) refuseOtherSource(state, found);
+  if (slot) refuseForeignSlot(slot, identity);
+  if (!state) {
+    if (!slot) return { slot: "create" };
+    throw new OperatorError(
+      `slot ${identity.slot} exists, and the stage has no log: it belongs to another pipeline, or the stage was emptied`,
+      "choose another source.slot or the right stage.url; or, if nobody needs the slot, run `pgstage teardown --yes` and start again",
+    );
+  }
+  if (!slot) {
+    if (state.endLsn === null) return { slot: "create" };
+    throw new OperatorError(
+      `slot ${identity.slot} is gone, and the log ends at ${state.endLsn}: changes since then may be lost to the stream`,
+      "run `pgstage resync --all`: the next start makes a new slot and copies every table afresh",
+    );
+  }
+  if (slot.walStatus === "lost" || slot.invalidation !== null) throw lostSlot(slot, identity);
+  const confirmed = slot.confirmedFlushLsn;
+  if (confirmed === null) throw lostSlot(slot, identity);
+  if (state.endLsn === null) return { slot: "adopt", from: confirmed };
+  const from = parseLsn(state.endLsn);
+  if (confirmed > from) {
+    throw new OperatorError(
+      `slot ${identity.slot} was moved on to ${formatLsn(confirmed)} by somebody else; the log ends at ${state.endLsn}, and what is between is lost to the stream`,
+      "run `pgstage resync --all`: the next start makes a new slot and copies every table afresh",
+    );
+  }
+  return { slot: "continue", from };
+}
+
+function lostSlot(slot: SlotInfo, identity: PipelineIdentity): OperatorError {
+  const why = slot.invalidation ?? (slot.walStatus === "lost" ? "wal_removed" : "no confirmed position");
+  return new OperatorError(
+    `slot ${identity.slot} was invalidated by the server (${why}): the WAL that it needs is gone`,
+    "run `pgstage resync --all`: the next start makes a new slot and copies every table afresh. To prevent it, raise max_slot_wal_keep_size",
+  );
+}
+
+function refuseForeignSlot(slot: SlotInfo, identity: PipelineIdentity): void {
+  if (slot.slotType === "logical" && slot.plugin === "pgoutput" && slot.database === identity.database) return;
+  const what = slot.slotType === "logical" ? `a ${slot.plugin} slot of database ${slot.database}` : "a physical slot";
+  throw new OperatorError(`${identity.slot} is ${what}, not ours`, "choose another source.slot");
+}
+
+function refuseOtherSource(state: State, { identity, branchedAt }: Found): void {
+  const { pipeline } = state;
+  const differs = (name: keyof PipelineIdentity): boolean => pipeline[name] !== identity[name];
+  if (differs("systemIdentifier") || differs("database")) {
+    throw new OperatorError(
+      `the stage belongs to database ${pipeline.database} of system ${pipeline.systemIdentifier}, and this is ${identity.database} of system ${identity.systemIdentifier}`,
+      "use another stage.url for this database, or point source.url at the one that the stage belongs to",
+    );
+  }
+  if (differs("slot")) {
+    throw new OperatorError(
+      `the stage belongs to slot ${pipeline.slot}, and source.slot is ${identity.slot}`,
+      `set source.slot = ${pipeline.slot}, or use another stage.url`,
+    );
+  }
+  if (branchedAt !== null && state.endLsn !== null && parseLsn(state.endLsn) > branchedAt) {
+    throw new OperatorError(
+      `the source went back in time: its timeline ${identity.timeline} branched at ${formatLsn(branchedAt)}, and the stage holds changes up to ${state.endLsn} of timeline ${pipeline.timeline}`,
+      "run `pgstage resync --all` to copy every table afresh onto this stage, or use another stage.url",
+    );
+  }
+}

@@ -1,0 +1,193 @@
+import { createHash } from "node:crypto";
+import type { ClientBase } from "pg";
+import type { CatalogTable, ReplicaIdentity, Storage, TableColumn } from "../core/table.ts";
+import { ATTRIBUTES_SQL, INDEXES_SQL, LABELS_SQL, PARTITIONS_SQL, RELATIONS_SQL } from "./catalog-sql.ts";
+
+/** A table that is there and cannot be captured, and why. */
+export interface NotCaptured {
+  readonly table: string;
+  readonly reason: string;
+}
+
+export interface Catalog {
+  readonly tables: readonly CatalogTable[];
+  readonly notCaptured: readonly NotCaptured[];
+  /** OIDs of tables with row-level security that applies to us. */
+  readonly rowSecurity: ReadonlySet<number>;
+}
+
+interface RelationRow {
+  readonly oid: number;
+  readonly schema: string;
+  readonly name: string;
+  readonly kind: string;
+  readonly persistence: string;
+  readonly identity: string;
+  readonly filenode: number;
+  readonly is_partition: boolean;
+  readonly row_security: boolean;
+}
+
+interface AttributeRow {
+  readonly oid: number;
+  readonly attnum: number;
+  readonly name: string;
+  readonly type_oid: number;
+  readonly type_modifier: number;
+  readonly missing: boolean;
+  readonly captured: boolean;
+  readonly version: string;
+}
+
+interface IndexRow {
+  readonly oid: number;
+  readonly is_primary: boolean;
+  readonly is_identity: boolean;
+  readonly attnums: readonly number[];
+}
+
+interface PartitionRow {
+  readonly root: number;
+  readonly leaf: number;
+  readonly attached_by: number;
+}
+
+/**
+ * All tables of the schemas, in a handful of queries whatever their number. Sees what the transaction of `client`
+ * sees: inside a copy session that is the moment of its consistent point.
+ */
+export async function readCatalog(client: ClientBase, schemas: readonly string[], serverVersion: number): Promise<Catalog> {
+  const query = async <T>(text: string, values: unknown[]): Promise<T[]> => (await client.query(text, values)).rows as T[];
+  const relations = await query<RelationRow>(RELATIONS_SQL, [schemas]);
+  const partitions = await query<PartitionRow>(PARTITIONS_SQL, [relations.filter(isRoot).map((row) => row.oid)]);
+  const leaves = partitions.map((row) => row.leaf);
+  const known = new Map(relations.map((row) => [row.oid, row]));
+  const elsewhere = leaves.filter((oid) => !known.has(oid));
+  if (elsewhere.length > 0) {
+    const rows = await query<RelationRow>(RELATIONS_SQL.replace("n.nspname = ANY ($1)", "c.oid = ANY ($1::oid[])"), [elsewhere]);
+    for (const row of rows) known.set(row.oid, row);
+  }
+  const oids = [...known.keys()];
+  const attributes = groupBy(await query<AttributeRow>(ATTRIBUTES_SQL, [oids, serverVersion >= 18]), (row) => row.oid);
+  const indexes = groupBy(await query<IndexRow>(INDEXES_SQL, [oids]), (row) => row.oid);
+  const labels = new Map((await query<{ oid: number; labels: Record<string, string> }>(LABELS_SQL, [oids])).map((row) => [row.oid, row.labels]));
+  const byRoot = groupBy(partitions, (row) => row.root);
+  const facts: Facts = { known, attributes, indexes, labels, byRoot };
+  const tables = relations.filter(isCapturable).map((row) => describe(row, facts));
+  return {
+    tables,
+    notCaptured: relations.flatMap((row) => whyNot(row, facts)),
+    rowSecurity: new Set([...known.values()].filter((row) => row.row_security).map((row) => row.oid)),
+  };
+}
+
+interface Facts {
+  readonly known: ReadonlyMap<number, RelationRow>;
+  readonly attributes: ReadonlyMap<number, AttributeRow[]>;
+  readonly indexes: ReadonlyMap<number, IndexRow[]>;
+  readonly labels: ReadonlyMap<number, Record<string, string>>;
+  readonly byRoot: ReadonlyMap<number, PartitionRow[]>;
+}
+
+function isRoot(row: RelationRow): boolean {
+  return row.kind === "p" && !row.is_partition;
+}
+
+function isCapturable(row: RelationRow): boolean {
+  return isRoot(row) || (row.kind === "r" && !row.is_partition && row.persistence === "p");
+}
+
+function describe(row: RelationRow, facts: Facts): CatalogTable {
+  const attributes = facts.attributes.get(row.oid) ?? [];
+  const captured = attributes.filter((attribute) => attribute.captured);
+  const storages = storagesOf(row, facts);
+  const identity = IDENTITIES[row.identity] ?? "nothing";
+  const key = keyOf(row, facts);
+  const usable = [row, ...storages.flatMap((storage) => facts.known.get(storage.oid) ?? [])].every((part) => hasIdentity(part, facts));
+  return {
+    oid: row.oid,
+    schema: row.schema,
+    name: row.name,
+    partitioned: row.kind === "p",
+    replicaIdentity: identity,
+    key: captured.filter((attribute) => key.includes(attribute.attnum)).map((attribute) => attribute.name),
+    insertOnly: !usable,
+    columns: captured.map(columnOf),
+    columnsVersion: versionOf(attributes),
+    missing: captured.filter((attribute) => attribute.missing).map((attribute) => attribute.attnum),
+    labels: facts.labels.get(row.oid) ?? {},
+    storages,
+  };
+}
+
+const IDENTITIES: Readonly<Record<string, ReplicaIdentity>> = { d: "default", n: "nothing", f: "full", i: "index" };
+
+function columnOf(attribute: AttributeRow): TableColumn {
+  const { attnum, name, type_oid, type_modifier } = attribute;
+  return { attnum, name, typeOid: type_oid, typeModifier: type_modifier };
+}
+
+function versionOf(attributes: readonly AttributeRow[]): string {
+  const text = attributes.map((attribute) => `${attribute.attnum}:${attribute.version}`).join();
+  return createHash("sha256").update(text).digest("hex").slice(0, 16);
+}
+
+/** attnums that identify a row for whoever reads the stage: the identity's, and under FULL the primary key's. */
+function keyOf(row: RelationRow, { indexes }: Facts): readonly number[] {
+  const own = indexes.get(row.oid) ?? [];
+  if (row.identity === "i") return own.find((index) => index.is_identity)?.attnums ?? [];
+  if (row.identity === "n") return [];
+  return own.find((index) => index.is_primary)?.attnums ?? [];
+}
+
+/** Whether UPDATE and DELETE work while they are published. Source: PostgreSQL, "Replica Identity". */
+function hasIdentity(row: RelationRow, { indexes }: Facts): boolean {
+  const own = indexes.get(row.oid) ?? [];
+  switch (row.identity) {
+    case "f":
+      return true;
+    case "i":
+      return own.some((index) => index.is_identity);
+    case "d":
+      return own.some((index) => index.is_primary);
+    default:
+      return false;
+  }
+}
+
+function storagesOf(row: RelationRow, { known, byRoot }: Facts): Storage[] {
+  if (row.kind !== "p") return [{ oid: row.oid, schema: row.schema, name: row.name, filenode: row.filenode, attachedBy: 0 }];
+  const leaves = (byRoot.get(row.oid) ?? []).flatMap(({ leaf, attached_by }) => {
+    const relation = known.get(leaf);
+    if (relation?.kind !== "r" || relation.persistence !== "p") return [];
+    const { oid, schema, name, filenode } = relation;
+    return [{ oid, schema, name, filenode, attachedBy: attached_by }];
+  });
+  return leaves.sort((a, b) => a.oid - b.oid);
+}
+
+/** Why a relation of a captured schema, or a part of it, is not captured. */
+function whyNot(row: RelationRow, { known, byRoot }: Facts): NotCaptured[] {
+  const table = `${row.schema}.${row.name}`;
+  if (row.kind === "f" && !row.is_partition) return [{ table, reason: "a foreign table: its rows are not in this database" }];
+  if (row.persistence === "u" && row.kind === "r" && !row.is_partition) {
+    return [{ table, reason: "unlogged: its changes are not in the WAL (ALTER TABLE … SET LOGGED captures it)" }];
+  }
+  if (!isRoot(row)) return [];
+  return (byRoot.get(row.oid) ?? []).flatMap(({ leaf }) => {
+    const part = known.get(leaf);
+    if (!part || (part.kind === "r" && part.persistence === "p")) return [];
+    const reason = part.kind === "f" ? "a foreign partition" : "an unlogged partition: its changes are not in the WAL";
+    return [{ table: `${part.schema}.${part.name}`, reason: `${reason}, of ${table}` }];
+  });
+}
+
+function groupBy<T>(rows: readonly T[], key: (row: T) => number): Map<number, T[]> {
+  const groups = new Map<number, T[]>();
+  for (const row of rows) {
+    const group = groups.get(key(row));
+    if (group) group.push(row);
+    else groups.set(key(row), [row]);
+  }
+  return groups;
+}

@@ -1,0 +1,85 @@
+import type { Socket } from "node:net";
+import type { Client } from "pg";
+
+/** What pg tells a query object; its types do not say so. */
+interface WireConnection {
+  readonly stream: Socket;
+  query(text: string): void;
+}
+
+/**
+ * `COPY … TO STDOUT`, row by row: the server sends one CopyData message a row (protocol documentation, "COPY
+ * Operations"), so rows need no parsing. `onRow` gets a view that dies when it returns; a promise from it pauses the
+ * socket, after the rows of the chunk that has arrived already.
+ */
+class CopyOut {
+  readonly done: Promise<number>;
+  readonly #text: string;
+  readonly #onRow: (row: Buffer) => Promise<void> | null;
+  #connection: WireConnection | null = null;
+  #resolve: (rows: number) => void = () => {};
+  #reject: (error: unknown) => void = () => {};
+  #rows = 0;
+  #waits = 0;
+
+  constructor(text: string, onRow: (row: Buffer) => Promise<void> | null) {
+    this.#text = text;
+    this.#onRow = onRow;
+    this.done = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+  }
+
+  submit(connection: WireConnection): void {
+    this.#connection = connection;
+    connection.query(this.#text);
+  }
+
+  handleCopyData(message: { readonly chunk: Buffer }): void {
+    let wait: Promise<void> | null;
+    try {
+      wait = this.#onRow(message.chunk);
+    } catch (error) {
+      this.#giveUp(error);
+      return;
+    }
+    if (!wait) return;
+    if (this.#waits++ === 0) this.#connection?.stream.pause();
+    wait.then(
+      () => {
+        if (--this.#waits === 0) this.#connection?.stream.resume();
+      },
+      (error: unknown) => this.#giveUp(error),
+    );
+  }
+
+  /** A copy cannot be ended from this side but by closing its connection. */
+  #giveUp(error: unknown): void {
+    this.#reject(error);
+    this.#connection?.stream.destroy();
+  }
+
+  handleCommandComplete(message: { readonly text: string }): void {
+    this.#rows = Number(message.text.split(" ")[1]);
+  }
+
+  handleError(error: unknown): void {
+    this.#reject(error);
+  }
+
+  handleReadyForQuery(): void {
+    this.#resolve(this.#rows);
+  }
+
+  handleRowDescription(): void {}
+  handleEmptyQuery(): void {}
+  handlePortalSuspended(): void {}
+}
+
+/** Resolves with the number of rows that the server says it sent. */
+export async function copyOut(client: Client, text: string, onRow: (row: Buffer) => Promise<void> | null): Promise<number> {
+  const copy = new CopyOut(text, onRow);
+  client.query(copy as unknown as Parameters<Client["query"]>[0]);
+  return await copy.done;
+}

@@ -1,0 +1,167 @@
+import type { ClientBase } from "pg";
+import { messageOf, OperatorError, TransientError } from "../core/errors.ts";
+import type { CatalogTable } from "../core/table.ts";
+import { ident, qualified, sqlState } from "./quote.ts";
+
+/** Tables added or dropped in one statement. */
+const TABLES_PER_STATEMENT = 500;
+
+/** The two publications of a pipeline. */
+export interface Publications {
+  /** Tables whose rows are identified: all changes. */
+  readonly all: string;
+  /** Tables without a usable identity: their UPDATE and DELETE would fail in the first one. */
+  readonly insertOnly: string;
+}
+
+export function publicationsOf(name: string): Publications {
+  return { all: name, insertOnly: `${name}_insert_only` };
+}
+
+interface PublicationRow {
+  readonly name: string;
+  readonly all_tables: boolean;
+  readonly inserts: boolean;
+  readonly updates: boolean;
+  readonly deletes: boolean;
+  readonly truncates: boolean;
+  readonly via_root: boolean;
+  readonly owned: boolean;
+}
+
+/** What is to be done so that the publications hold exactly the captured tables. Pure. */
+export interface PublicationChange {
+  readonly publication: string;
+  readonly add: readonly CatalogTable[];
+  readonly drop: readonly { readonly schema: string; readonly name: string }[];
+}
+
+interface Member {
+  readonly publication: string;
+  readonly oid: number;
+  readonly schema: string;
+  readonly name: string;
+}
+
+export function planMembership(names: Publications, tables: readonly CatalogTable[], members: readonly Member[]): PublicationChange[] {
+  return [names.all, names.insertOnly].map((publication) => {
+    const wanted = tables.filter((table) => table.insertOnly === (publication === names.insertOnly));
+    const present = members.filter((member) => member.publication === publication);
+    const wantedOids = new Set(wanted.map((table) => table.oid));
+    const presentOids = new Set(present.map((member) => member.oid));
+    return {
+      publication,
+      add: wanted.filter((table) => !presentOids.has(table.oid)),
+      drop: present.filter((member) => !wantedOids.has(member.oid)),
+    };
+  });
+}
+
+/** Creates the publications if they are not there; says what a DBA must run where we may not. */
+export async function ensurePublications(client: ClientBase, names: Publications, manage: boolean, serverVersion: number): Promise<void> {
+  const present = new Set((await readPublications(client, names)).map((row) => row.name));
+  for (const name of [names.all, names.insertOnly]) {
+    if (present.has(name)) continue;
+    if (!manage) {
+      if (name === names.insertOnly) continue;
+      throw new OperatorError(`publication ${ident(name)} does not exist and source.manage is false`, createStatement(name, names, serverVersion));
+    }
+    await altering(client, createStatement(name, names, serverVersion));
+  }
+}
+
+export function createStatement(name: string, names: Publications, serverVersion: number): string {
+  const publish = name === names.insertOnly ? "insert, truncate" : "insert, update, delete, truncate";
+  const generated = serverVersion >= 18 ? ", publish_generated_columns = stored" : "";
+  return `CREATE PUBLICATION ${ident(name)} WITH (publish = '${publish}', publish_via_partition_root = true${generated})`;
+}
+
+async function readPublications(client: ClientBase, names: Publications): Promise<PublicationRow[]> {
+  const { rows } = await client.query<PublicationRow>(
+    `SELECT pubname::text AS name, puballtables AS all_tables, pubinsert AS inserts, pubupdate AS updates,
+            pubdelete AS deletes, pubtruncate AS truncates, pubviaroot AS via_root,
+            pg_catalog.pg_has_role(pubowner, 'USAGE') AS owned
+       FROM pg_catalog.pg_publication WHERE pubname = ANY ($1)`,
+    [[names.all, names.insertOnly]],
+  );
+  return rows;
+}
+
+async function readMembers(client: ClientBase, names: Publications): Promise<Member[]> {
+  const { rows } = await client.query<Member>(
+    `SELECT p.pubname::text AS publication, c.oid::int8::float8 AS oid, n.nspname::text AS schema, c.relname::text AS name
+       FROM pg_catalog.pg_publication p
+       JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid
+       JOIN pg_catalog.pg_class c ON c.oid = r.prrelid
+       JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+      WHERE p.pubname = ANY ($1)`,
+    [[names.all, names.insertOnly]],
+  );
+  return rows;
+}
+
+/** OIDs of all tables that the publications reach, however they name them. */
+export async function publishedOids(client: ClientBase, names: Publications): Promise<Set<number>> {
+  const { rows } = await client.query<{ oid: number }>(
+    `SELECT DISTINCT c.oid::int8::float8 AS oid
+       FROM pg_catalog.pg_publication p
+       CROSS JOIN LATERAL pg_catalog.pg_get_publication_tables(p.pubname) t
+       JOIN pg_catalog.pg_class c ON c.oid = t.relid
+      WHERE p.pubname = ANY ($1)`,
+    [[names.all, names.insertOnly]],
+  );
+  return new Set(rows.map((row) => row.oid));
+}
+
+/** Brings the members in line with the captured tables. A table leaves one publication and enters the other at once. */
+export async function syncMembership(client: ClientBase, names: Publications, tables: readonly CatalogTable[]): Promise<PublicationChange[]> {
+  const changes = planMembership(names, tables, await readMembers(client, names));
+  const work = changes.filter(({ add, drop }) => add.length + drop.length > 0);
+  if (work.length === 0) return [];
+  await client.query("BEGIN");
+  try {
+    // A table must never be in the first publication without an identity, so tables leave before others enter.
+    for (const { publication, drop } of work) await alterMembers(client, publication, "DROP", drop);
+    for (const { publication, add } of work) await alterMembers(client, publication, "ADD", add);
+    await client.query("COMMIT");
+  } catch (error) {
+    await client.query("ROLLBACK").catch(() => {});
+    throw error;
+  }
+  return work;
+}
+
+async function alterMembers(
+  client: ClientBase,
+  publication: string,
+  verb: "ADD" | "DROP",
+  tables: readonly { readonly schema: string; readonly name: string }[],
+): Promise<void> {
+  for (let at = 0; at < tables.length; at += TABLES_PER_STATEMENT) {
+    // ONLY keeps inheritance children out, which are tables of their own; partitions belong to their root anyway.
+    const list = tables.slice(at, at + TABLES_PER_STATEMENT).map((table) => `ONLY ${qualified(table)}`);
+    await altering(client, `ALTER PUBLICATION ${ident(publication)} ${verb} TABLE ${list.join(", ")}`);
+  }
+}
+
+/** Runs DDL of ours; what we may not do becomes a statement for a DBA. */
+async function altering(client: ClientBase, statement: string): Promise<void> {
+  try {
+    await client.query(statement);
+  } catch (error) {
+    switch (sqlState(error)) {
+      case "42501": // insufficient_privilege
+        throw new OperatorError(
+          `no right to run: ${statement} (${messageOf(error)})`,
+          "let the owner of the tables or a superuser run it, grant the ownership, or set source.manage = false with a publication made by a DBA",
+          { cause: error },
+        );
+      case "55P03": // lock_not_available
+      case "40P01": // deadlock_detected
+      case "42P01": // a table was dropped meanwhile
+        throw new TransientError(`${statement}: ${messageOf(error)}`, { cause: error });
+      default:
+        throw error;
+    }
+  }
+}

@@ -1,0 +1,70 @@
+import type { Client } from "pg";
+import { OperatorError, TransientError } from "../core/errors.ts";
+import { connectSource, type SourceAccess } from "./connect.ts";
+import { sqlState } from "./quote.ts";
+
+/** SQLSTATE classes and codes with which a server ends a connection or cannot serve one now. */
+const LOST = /^(08|53|57P|58)/;
+/** What the operating system says of a connection. */
+const NETWORK = /^(ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENETDOWN|ENOTFOUND|EAI_AGAIN)/;
+
+/** Whether the connection is gone, so that the same may work over a new one. pg itself gives no code to a lost one. */
+export function isConnectionLoss(error: unknown): boolean {
+  if (error instanceof TransientError) return true;
+  const state = sqlState(error);
+  if (state !== undefined && !NETWORK.test(state)) return LOST.test(state);
+  const { code, message } = error as { code?: string; message?: string };
+  if (typeof code === "string") return NETWORK.test(code);
+  return /^Connection terminated|^Client (has encountered|was closed|is closed)|socket|timeout expired/i.test(message ?? "");
+}
+
+/** A lost connection as a TransientError; everything else as it is. */
+export function explainSqlError(error: unknown): unknown {
+  if (error instanceof TransientError || error instanceof OperatorError) return error;
+  return isConnectionLoss(error)
+    ? new TransientError(`the connection to the source was lost: ${(error as Error).message}`, { cause: error })
+    : error;
+}
+
+/** One SQL connection, used by one caller at a time, made when it is needed and made again after it was lost. */
+export class SqlConnection {
+  readonly #source: SourceAccess;
+  readonly #serverVersion: number;
+  #client: Promise<Client> | null = null;
+  #last: Promise<unknown> = Promise.resolve();
+  #closed = false;
+
+  constructor(source: SourceAccess, serverVersion: number) {
+    this.#source = source;
+    this.#serverVersion = serverVersion;
+  }
+
+  /** Runs `use` after those before it have ended. Rejects with a TransientError if the connection is lost. */
+  use<T>(use: (client: Client) => Promise<T>): Promise<T> {
+    const turn = this.#last.then(() => this.#run(use));
+    this.#last = turn.catch(() => {});
+    return turn;
+  }
+
+  async #run<T>(use: (client: Client) => Promise<T>): Promise<T> {
+    if (this.#closed) throw new TransientError("the connection to the source is closed");
+    this.#client ??= connectSource(this.#source, "sql", { serverVersion: this.#serverVersion, atStart: false });
+    try {
+      return await use(await this.#client);
+    } catch (error) {
+      if (error instanceof TransientError || isConnectionLoss(error)) this.#drop();
+      throw explainSqlError(error);
+    }
+  }
+
+  #drop(): void {
+    const client = this.#client;
+    this.#client = null;
+    void client?.then((open) => open.end()).catch(() => {});
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#drop();
+  }
+}
