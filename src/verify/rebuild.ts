@@ -16,7 +16,7 @@ export interface Rebuilt {
 }
 
 /**
- * Makes the temporary table (or view) `rebuilt` (c0, c1, …) from `staged`: the table as the contract's rules for
+ * Makes the temporary view `rebuilt` (c0, c1, …) from `staged`: the table as the contract's rules for
  * reading the stage say it was at `before`. A table without a key has one more column, `copies`.
  */
 export async function rebuild(session: DuckSession, plan: RebuildPlan): Promise<Rebuilt> {
@@ -43,9 +43,10 @@ const NO_COPY = "no copy of the table begins before the comparison";
 async function rebuildBag(session: DuckSession, plan: RebuildPlan): Promise<void> {
   const columns = plan.columns.map((_, index) => `c${index}`);
   const sum = "sum(CASE WHEN op = 'd' THEN -1 ELSE 1 END)";
-  await session.run(`CREATE OR REPLACE TEMP TABLE rebuilt AS
+  await session.run(`CREATE OR REPLACE TEMP TABLE bag AS
     SELECT ${[...columns, `CAST(${sum} AS BIGINT) AS copies`].join(", ")} FROM living
     ${columns.length > 0 ? `GROUP BY ${columns.join(", ")}` : ""} HAVING ${sum} <> 0`);
+  await session.run("CREATE OR REPLACE TEMP VIEW rebuilt AS SELECT * FROM bag");
 }
 
 async function bagProblems(session: DuckSession): Promise<string[]> {

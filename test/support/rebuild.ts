@@ -22,7 +22,7 @@ export function sourceAccess(url: string): SourceAccess {
   };
 }
 
-type Choice = Partial<Omit<VerifyOptions, "store" | "connect">>;
+type Choice = Partial<Omit<VerifyOptions, "store">>;
 
 /**
  * Rebuilds every table of `schemas` (public) from the stage in DuckDB and compares it with the source, row by row;

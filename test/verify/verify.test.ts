@@ -1,50 +1,9 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import type { PipelineIdentity } from "../../src/core/document.ts";
-import { startPostgres, type EmbeddedPostgres } from "../support/postgres.ts";
+import { expect, test } from "vitest";
 import { compareStageWithSource, differences } from "../support/rebuild.ts";
-import { known, StageBuilder, type Row, type TestTable } from "./stage-builder.ts";
+import { FAR, Fixture } from "./fixture.ts";
+import { known, type Row, type TestTable } from "./stage-builder.ts";
 
-/** Past the end of any test's WAL: the stage is then complete. Copies and changes stand below it, at 0/1 and so on. */
-const FAR = "FFFF/0";
-
-let server: EmbeddedPostgres;
-let database: string;
-let directory: string;
-let stage: StageBuilder;
-
-beforeAll(async () => {
-  server = await startPostgres();
-});
-afterAll(() => server.destroy());
-
-beforeEach(async () => {
-  database = await server.createDatabase();
-  directory = await mkdtemp(join(tmpdir(), "pgstage-test-"));
-  stage = new StageBuilder(directory, await identity());
-});
-afterEach(() => rm(directory, { recursive: true }));
-
-async function identity(): Promise<PipelineIdentity> {
-  const [row] = await sql<{ id: string }>("SELECT system_identifier::text AS id FROM pg_control_system()");
-  return { systemIdentifier: row?.id ?? "", timeline: 1, database, slot: "pgstage", publication: "pgstage" };
-}
-
-function sql<R extends object>(text: string): Promise<R[]> {
-  return server.sql<R>(text, undefined, { database });
-}
-
-/** Makes a table in the source and describes it. */
-async function table(definition: string, key: string[] = ["id"], name = "t"): Promise<TestTable> {
-  await sql(`CREATE TABLE ${name} (${definition})`);
-  const [row] = await sql<{ oid: number; columns: string[] }>(
-    `SELECT '${name}'::regclass::oid::int AS oid, (SELECT array_agg(attname::text ORDER BY attnum)
-       FROM pg_attribute WHERE attrelid = '${name}'::regclass AND attnum > 0) AS columns`,
-  );
-  return { oid: row?.oid ?? 0, name, columns: row?.columns ?? [], key };
-}
+const at = new Fixture();
 
 const COPY_START: Row = ["t", "0/1", 0, []];
 
@@ -60,15 +19,15 @@ async function compareRows(
   });
   const copied = padded.filter(([, , seq]) => seq === 0);
   const changed = padded.filter(([, , seq]) => seq !== 0);
-  const files = [await stage.file(target, copied)];
-  if (changed.length > 0) files.push(await stage.file(target, changed));
-  await stage.batch({ files, events: [known(target, "0/1")], endLsn: FAR });
-  return compareStageWithSource(directory, server.url(database));
+  const files = [await at.stage.file(target, copied)];
+  if (changed.length > 0) files.push(await at.stage.file(target, changed));
+  await at.stage.batch({ files, events: [known(target, "0/1")], endLsn: FAR });
+  return compareStageWithSource(at.directory, at.url);
 }
 
 test("the newest row of a key wins, a delete takes it away", async () => {
-  const target = await table("id int PRIMARY KEY, v text");
-  await sql("INSERT INTO t VALUES (1, 'new'), (2, NULL), (3, '')");
+  const target = await at.table("id int PRIMARY KEY, v text");
+  await at.sql("INSERT INTO t VALUES (1, 'new'), (2, NULL), (3, '')");
   const verdict = await compareRows(target, [
     COPY_START,
     ["r", "0/1", 0, ["1", "old"]],
@@ -87,8 +46,8 @@ test("the newest row of a key wins, a delete takes it away", async () => {
 });
 
 test("names rows that are missing, extra and different, with their values", async () => {
-  const target = await table("id int PRIMARY KEY, v text, w text");
-  await sql("INSERT INTO t VALUES (1, '', 'same'), (2, 'only here', NULL), (3, 'x', 'y')");
+  const target = await at.table("id int PRIMARY KEY, v text, w text");
+  await at.sql("INSERT INTO t VALUES (1, '', 'same'), (2, 'only here', NULL), (3, 'x', 'y')");
   const verdict = await compareRows(target, [
     COPY_START,
     ["r", "0/1", 0, ["1", null, "same"]],
@@ -107,8 +66,8 @@ test("names rows that are missing, extra and different, with their values", asyn
 });
 
 test("a truncation and a new copy void what was before them, and nothing else", async () => {
-  const target = await table("id int PRIMARY KEY, v text");
-  await sql("INSERT INTO t VALUES (1, 'a'), (2, 'b')");
+  const target = await at.table("id int PRIMARY KEY, v text");
+  await at.sql("INSERT INTO t VALUES (1, 'a'), (2, 'b')");
   const verdict = await compareRows(target, [
     COPY_START,
     ["r", "0/1", 0, ["9", "before"]],
@@ -121,8 +80,8 @@ test("a truncation and a new copy void what was before them, and nothing else", 
 });
 
 test("unchanged columns keep the value of the row before, also NULL, also over several rows", async () => {
-  const target = await table("id int PRIMARY KEY, a text, b text, c text");
-  await sql("INSERT INTO t VALUES (1, 'a2', 'b1', NULL), (2, 'x', 'y', 'z')");
+  const target = await at.table("id int PRIMARY KEY, a text, b text, c text");
+  await at.sql("INSERT INTO t VALUES (1, 'a2', 'b1', NULL), (2, 'x', 'y', 'z')");
   const verdict = await compareRows(target, [
     COPY_START,
     ["r", "0/1", 0, ["1", "a1", "b1", "c1"]],
@@ -136,8 +95,8 @@ test("unchanged columns keep the value of the row before, also NULL, also over s
 });
 
 test("an unchanged column that no row before has is a difference", async () => {
-  const target = await table("id int PRIMARY KEY, a text");
-  await sql("INSERT INTO t VALUES (1, NULL)");
+  const target = await at.table("id int PRIMARY KEY, a text");
+  await at.sql("INSERT INTO t VALUES (1, NULL)");
   const verdict = await compareRows(target, [COPY_START, ["u", "0/10", 1, ["1", null], ["a"]]]);
   expect(verdict.tables).toMatchObject([
     { outcome: "different", note: "1 row(s) have an unchanged column that no earlier row has" },
@@ -145,8 +104,8 @@ test("an unchanged column that no row before has is a difference", async () => {
 });
 
 test("a table without a key is a bag of rows", async () => {
-  const target = await table("a text, b text", []);
-  await sql("INSERT INTO t VALUES ('x', NULL), ('x', NULL), ('y', ''), ('n', 'n')");
+  const target = await at.table("a text, b text", []);
+  await at.sql("INSERT INTO t VALUES ('x', NULL), ('x', NULL), ('y', ''), ('n', 'n')");
   const rows: Row[] = [
     COPY_START,
     ["r", "0/1", 0, ["x", null]],
@@ -159,8 +118,8 @@ test("a table without a key is a bag of rows", async () => {
     ["c", "0/13", 1, ["n", "n"]],
   ];
   expect(differences(await compareRows(target, rows))).toEqual([]);
-  await sql("DELETE FROM t WHERE a = 'y'; INSERT INTO t VALUES ('x', NULL)");
-  const verdict = await compareStageWithSource(directory, server.url(database));
+  await at.sql("DELETE FROM t WHERE a = 'y'; INSERT INTO t VALUES ('x', NULL)");
+  const verdict = await compareStageWithSource(at.directory, at.url);
   expect(verdict.tables).toMatchObject([{ outcome: "different", rows: 4, equal: 3, missing: 1, extra: 1 }]);
   expect(verdict.tables[0]?.examples).toEqual([
     { kind: "missing", row: { a: "x", b: null } },
@@ -169,8 +128,8 @@ test("a table without a key is a bag of rows", async () => {
 });
 
 test("every text comes through: quotes, breaks, blanks, backslashes, long values, single NULL columns", async () => {
-  const target = await table("id int PRIMARY KEY, v text");
-  await table("v text", [], "one_column");
+  const target = await at.table("id int PRIMARY KEY, v text");
+  await at.table("v text", [], "one_column");
   const values = [
     '"',
     '""',
@@ -189,37 +148,34 @@ test("every text comes through: quotes, breaks, blanks, backslashes, long values
     "\t",
   ];
   const long = 'long "quoted"\n'.repeat(300_000);
-  const client = await server.connect({ database });
+  const client = await at.server.connect({ database: at.database });
   for (const [index, value] of [...values, long].entries()) {
     await client.query("INSERT INTO t VALUES ($1, $2)", [index, value]);
   }
   await client.query("INSERT INTO one_column VALUES (NULL), (NULL), ('')");
   await client.end();
   const rows = [...values, long].map((value, index): Row => ["r", "0/1", 0, [String(index), value]]);
-  const single: TestTable = { ...target, ...(await describe("one_column")), columns: ["v"], key: [] };
+  const single: TestTable = await at.describe("one_column", []);
   const singleRows = [null, null, ""].map((value): Row => ["r", "0/1", 0, [value]]);
-  await stage.batch({
+  await at.stage.batch({
     files: [
-      await stage.file(target, [["t", "0/1", 0, [null, null]], ...rows]),
-      await stage.file(single, [["t", "0/1", 0, [null]], ...singleRows]),
+      await at.stage.file(target, [["t", "0/1", 0, [null, null]], ...rows]),
+      await at.stage.file(single, [["t", "0/1", 0, [null]], ...singleRows]),
     ],
     events: [known(target, "0/1"), known(single, "0/1")],
     endLsn: FAR,
   });
-  expect(differences(await compareStageWithSource(directory, server.url(database)))).toEqual([]);
+  expect(differences(await compareStageWithSource(at.directory, at.url))).toEqual([]);
 });
 
-async function describe(name: string): Promise<{ oid: number; name: string }> {
-  const [row] = await sql<{ oid: number }>(`SELECT '${name}'::regclass::oid::int AS oid`);
-  return { oid: row?.oid ?? 0, name };
-}
-
 test("columns that differ only in case, are called like ours, or came later", async () => {
-  const target = await table(`id int PRIMARY KEY, "ID" text, file text, op text, "quo""te" text, later text`);
-  await sql(`INSERT INTO t VALUES (1, 'a', 'b', 'c', 'd', NULL), (2, 'a', 'b', 'c', 'd', 'e')`);
+  const target = await at.table(
+    `id int PRIMARY KEY, "ID" text, file text, op text, "quo""te" text, later text`,
+  );
+  await at.sql(`INSERT INTO t VALUES (1, 'a', 'b', 'c', 'd', NULL), (2, 'a', 'b', 'c', 'd', 'e')`);
   const old = target.columns.slice(0, 5);
   const files = [
-    await stage.file(
+    await at.stage.file(
       target,
       [
         ["t", "0/1", 0, [null, null, null, null, null]],
@@ -227,25 +183,19 @@ test("columns that differ only in case, are called like ours, or came later", as
       ],
       old,
     ),
-    await stage.file(target, [["c", "0/10", 1, ["2", "a", "b", "c", "d", "e"]]]),
+    await at.stage.file(target, [["c", "0/10", 1, ["2", "a", "b", "c", "d", "e"]]]),
   ];
-  await stage.batch({ files, events: [known(target, "0/1")], endLsn: FAR });
-  expect(differences(await compareStageWithSource(directory, server.url(database)))).toEqual([]);
+  await at.stage.batch({ files, events: [known(target, "0/1")], endLsn: FAR });
+  expect(differences(await compareStageWithSource(at.directory, at.url))).toEqual([]);
 });
 
 test("a partitioned table is compared whole, an inheritance child by itself", async () => {
-  await sql(`CREATE TABLE t (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);
+  await at.sql(`CREATE TABLE t (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);
     CREATE TABLE t_1 PARTITION OF t FOR VALUES FROM (0) TO (10); CREATE TABLE t_2 PARTITION OF t DEFAULT;
     INSERT INTO t VALUES (1, 'a'), (99, 'b');
     CREATE TABLE parent (id int PRIMARY KEY, v text); CREATE TABLE child (PRIMARY KEY (id)) INHERITS (parent);
     INSERT INTO parent VALUES (1, 'p'); INSERT INTO child VALUES (1, 'c')`);
-  const tables = await Promise.all(
-    ["t", "parent", "child"].map(async (name) => ({
-      ...(await describe(name)),
-      columns: ["id", "v"],
-      key: ["id"],
-    })),
-  );
+  const tables = await Promise.all(["t", "parent", "child"].map((name) => at.describe(name)));
   const rows: Record<string, Row[]> = {
     t: [
       ["r", "0/1", 0, ["1", "a"]],
@@ -255,10 +205,10 @@ test("a partitioned table is compared whole, an inheritance child by itself", as
     child: [["r", "0/1", 0, ["1", "c"]]],
   };
   const files = await Promise.all(
-    tables.map((each) => stage.file(each, [["t", "0/1", 0, [null, null]], ...(rows[each.name] ?? [])])),
+    tables.map((each) => at.stage.file(each, [["t", "0/1", 0, [null, null]], ...(rows[each.name] ?? [])])),
   );
-  await stage.batch({ files, events: tables.map((each) => known(each, "0/1")), endLsn: FAR });
-  const verdict = await compareStageWithSource(directory, server.url(database));
+  await at.stage.batch({ files, events: tables.map((each) => known(each, "0/1")), endLsn: FAR });
+  const verdict = await compareStageWithSource(at.directory, at.url);
   expect(differences(verdict)).toEqual([]);
   expect(verdict.tables.map(({ table: name }) => name)).toEqual([
     "public.child",
