@@ -28,7 +28,7 @@ export interface TableStatus {
   /** Ranges of the copy that are published, and all of them; 0/0 while there is no plan. */
   readonly rangesDone: number;
   readonly ranges: number;
-  /** Rows and stored bytes that are published for it. */
+  /** Rows and stored bytes that are published for it: by its copy, and by changes since the daemon started. */
   readonly rows: number;
   readonly bytes: number;
   /** True if updates and deletes are not captured because nothing identifies a row. */

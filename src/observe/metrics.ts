@@ -2,19 +2,11 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom
 import type { Status } from "../core/status.ts";
 import { METRICS, type MetricName } from "./metrics-table.ts";
 import type { PublishedBatch } from "./observations.ts";
+import { isCopyFile } from "./file-kind.ts";
 import { GAUGES } from "./gauges.ts";
 
 /** What a store can be asked for: the bounded label `operation`. */
-type StoreOperation =
-  | "begin"
-  | "write"
-  | "finish"
-  | "abort"
-  | "publish"
-  | "put"
-  | "get"
-  | "list"
-  | "delete";
+type StoreOperation = "begin" | "write" | "finish" | "abort" | "publish" | "put" | "get" | "list" | "delete";
 
 type FailureKind = "transient" | "operator" | "other";
 
@@ -118,16 +110,11 @@ function countBatch(counters: Counters, batch: PublishedBatch): void {
   counters.batches.inc();
   counters.delivery.observe(batch.tookMs / 1000);
   for (const file of batch.files) {
-    const kind = isCopy(file.key) ? "copy" : "change";
+    const kind = isCopyFile(file.key) ? "copy" : "change";
     counters.files.inc({ kind });
     counters.rows.inc({ kind }, file.rows);
     counters.bytes.inc({ kind }, file.bytes);
   }
-}
-
-/** By the layout of the stage: `<consistent point>-snapshot-<range>` against `<first LSN>-<last LSN>-<part>`. */
-function isCopy(key: string): boolean {
-  return /^[0-9A-F]{16}-snapshot-\d+/.test(key.slice(key.lastIndexOf("/") + 1));
 }
 
 function describe(name: MetricName): { name: string; help: string; labelNames: string[] } {

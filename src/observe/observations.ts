@@ -1,5 +1,5 @@
 import type { LogFile } from "../core/document.ts";
-import { formatLsn, type Lsn } from "../core/lsn.ts";
+import { formatLsn, laterLsn, type Lsn } from "../core/lsn.ts";
 import type { BatchStatus, Lag, Notice, PipelineState, Status, TableStatus } from "../core/status.ts";
 import {
   addSample,
@@ -14,6 +14,7 @@ import { holderWords, identityFacts, walFacts } from "./notice-facts.ts";
 import { NOTICES, type NoticeFacts, type NoticeId } from "./notices.ts";
 import { Rates } from "./rates.ts";
 import { countTables, summarize } from "./status.ts";
+import { TableBook } from "./table-book.ts";
 import { humanBytes, humanSeconds } from "./units.ts";
 import { addSlotSample, heldByTransaction, walBudget, WAL_THRESHOLDS, walLevel } from "./wal-budget.ts";
 import type { SlotSample, WalLevel } from "./wal-budget.ts";
@@ -72,13 +73,15 @@ export class Observations {
   readonly #batches: BatchStatus[] = [];
   #state: PipelineState = "starting";
   #position: () => StreamPosition = () => NO_POSITION;
-  #tables = new Map<string, TableStatus>();
+  readonly #tables = new TableBook();
   #notCaptured: Status["notCaptured"] = [];
   #totals = { rows: 0, bytes: 0, files: 0, batches: 0 };
   #copied = { rows: 0, bytes: 0 };
   #samples: SourceSample[] = [];
   #slotSamples: SlotSample[] = [];
   #sourceLsn: Lsn | null = null;
+  /** What was clear once stays so, whatever the stream is busy with now; unless the source itself went back. */
+  #clearLsn: Lsn | null = null;
   #clockSkewMs = 0;
   #contactMs: number | null = null;
   #walLevel: WalLevel = 0;
@@ -126,7 +129,8 @@ export class Observations {
     this.sourceUp();
     this.#sourceLsn = sourceLsn;
     if (sourceClockMs !== undefined) this.#clockSkewMs = sourceClockMs - atMs;
-    this.#samples = addSample(this.#samples, { atMs, lsn: sourceLsn }, clearLsn(this.#position()));
+    if (this.#clearLsn !== null && sourceLsn < this.#clearLsn) this.#clearLsn = null;
+    this.#samples = addSample(this.#samples, { atMs, lsn: sourceLsn }, clearLsn(this.#where()));
     if (slot === undefined) return;
     const sample = { ...slot, atMs, sourceLsn };
     this.#slotSamples = addSlotSample(this.#slotSamples, sample);
@@ -161,7 +165,7 @@ export class Observations {
     this.#totals.files += batch.files.length;
     this.#totals.batches++;
     if (batch.committedMs !== null) this.#lastCommitMs = Math.max(this.#lastCommitMs, batch.committedMs);
-    for (const file of batch.files) this.#addToTable(file);
+    for (const file of batch.files) this.#tables.published(file);
     this.#batches.unshift({
       sequence: batch.sequence,
       time: new Date(this.#clock()).toISOString(),
@@ -177,9 +181,9 @@ export class Observations {
     this.#watchDelivery(batch.tookMs);
   }
 
-  /** All captured tables, and those of the captured schemas that are not. */
+  /** All captured tables with the sizes of their copies, and those of the captured schemas that are not captured. */
   tablesChanged(tables: readonly TableStatus[], notCaptured: Status["notCaptured"]): void {
-    this.#tables = new Map(tables.map((table) => [table.table, table]));
+    this.#tables.replace(tables);
     this.#notCaptured = notCaptured;
     const without = tables.filter(({ insertOnly }) => insertOnly);
     this.#holdExactly(
@@ -191,9 +195,7 @@ export class Observations {
 
   /** What changed of one table, such as its phase. */
   tableChanged(table: string, change: Partial<Omit<TableStatus, "table">>): void {
-    const known = this.#tables.get(table);
-    if (known === undefined) return;
-    this.#tables.set(table, { ...known, ...change });
+    this.#tables.change(table, change);
     if (change.insertOnly === true) this.hold("table-without-identity", identityFacts(table), table);
     if (change.insertOnly === false) this.clear("table-without-identity", table);
   }
@@ -202,9 +204,7 @@ export class Observations {
   rangeCopied(range: { readonly table: string; readonly rows: number; readonly bytes: number }): void {
     this.#copied.rows += range.rows;
     this.#copied.bytes += range.bytes;
-    const known = this.#tables.get(range.table);
-    if (known !== undefined)
-      this.tableChanged(range.table, { phase: "copying", rangesDone: known.rangesDone + 1 });
+    this.#tables.rangeCopied(range.table);
   }
 
   /** Something happened (again). `subject` tells notices of one kind apart, such as the table. */
@@ -234,7 +234,7 @@ export class Observations {
   }
 
   lag(): Lag {
-    const position = this.#position();
+    const position = this.#where();
     const budget = this.#state === "standby" ? null : walBudget(this.#slotSamples);
     const numbers = computeLag({
       nowMs: this.#clock(),
@@ -260,7 +260,7 @@ export class Observations {
 
   status(): Status {
     const { version, stage, source, slot, publication } = this.#options;
-    const tables = [...this.#tables.values()];
+    const tables = this.#tables.list();
     const status = {
       version,
       startedAt: new Date(this.#startedMs).toISOString(),
@@ -282,6 +282,12 @@ export class Observations {
       history: this.#rates.history(),
     };
     return { ...status, summary: summarize(status) };
+  }
+
+  #where(): StreamPosition {
+    const position = this.#position();
+    this.#clearLsn = clearLsn({ ...position, quietLsn: laterOf(position.quietLsn, this.#clearLsn) });
+    return { ...position, quietLsn: this.#clearLsn };
   }
 
   /** A blocked daemon listens to nobody. */
@@ -317,12 +323,6 @@ export class Observations {
       });
   }
 
-  #addToTable(file: { readonly table: string; readonly rows: number; readonly bytes: number }): void {
-    const known = this.#tables.get(file.table);
-    if (known === undefined) return;
-    this.#tables.set(file.table, { ...known, rows: known.rows + file.rows, bytes: known.bytes + file.bytes });
-  }
-
   #holdExactly<Id extends NoticeId>(id: Id, facts: ReadonlyMap<string, NoticeFacts<Id>>): void {
     for (const notice of this.#notices.holdExactly(id, facts, this.#clock())) this.#log(notice);
   }
@@ -334,6 +334,10 @@ export class Observations {
   #log(notice: Notice | null): void {
     if (notice !== null) this.#options.onNotice?.({ ...notice, title: NOTICES[notice.id as NoticeId].title });
   }
+}
+
+function laterOf(a: Lsn | null, b: Lsn | null): Lsn | null {
+  return a === null || b === null ? (a ?? b) : laterLsn(a, b);
 }
 
 function largest(files: PublishedBatch["files"]): BatchStatus["files"] {

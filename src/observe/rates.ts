@@ -19,6 +19,8 @@ export class Rates {
 
   /** All rows and CSV bytes since the start; called about once a second. */
   count(atMs: number, rows: number, bytes: number): void {
+    // A new connection may count from 0 again.
+    if (rows < (this.#counts.at(-1)?.rows ?? 0)) this.#counts = [];
     this.#counts = [...this.#counts.filter((count) => count.atMs >= atMs - WINDOW_MS), { atMs, rows, bytes }];
   }
 
