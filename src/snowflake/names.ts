@@ -139,12 +139,15 @@ function columnClashes({ shape }: SnowflakeTable, mode: IdentifierMode): string[
   const metadata = ["op", "lsn", "seq", "committed_at", "unchanged"].map(
     (name) => shape.metadataPrefix + name,
   );
-  return clashes([...metadata, ...shape.columns.map(({ name }) => name)], (name) => spell(name, mode)).map(
-    (names) =>
-      `table ${shape.schemaName}.${shape.tableName}: the columns ${names.map(quoteIdentifier).join(" and ")} are one ` +
-      `name in upper case; print this table by itself with --identifiers quoted --table ` +
-      `${shape.schemaName}.${shape.tableName}, or set format.metadataPrefix if one of them is pgstage's`,
-  );
+  const names = [...metadata, ...shape.columns.map(({ name }) => name)];
+  const table = `${shape.schemaName}.${shape.tableName}`;
+  return clashes(names, (name) => spell(name, mode)).map((same) => {
+    const columns = same.map(quoteIdentifier).join(" and ");
+    const mend = same.some((name) => metadata.includes(name))
+      ? "one of them is pgstage's own: set format.metadataPrefix, or print this table by itself"
+      : "print this table by itself";
+    return `table ${table}: the columns ${columns} are one name in upper case; ${mend} with --identifiers quoted --table '${table}'`;
+  });
 }
 
 function tableClashes({ tables, options }: SnowflakeInput): string[] {

@@ -248,8 +248,8 @@ function exactNumber(scale: number, why: string): TypeMapping {
  * (pg_type.typlen > 0). Anything else may be listed as unchanged.
  */
 const FIXED_LENGTH = new Set<number>([
-  16, 18, 19, 20, 21, 23, 24, 26, 27, 28, 29, 600, 601, 603, 628, 700, 701, 718, 774, 790, 829, 1082, 1083,
-  1114, 1184, 1186, 1266, 2202, 2203, 2204, 2205, 2206, 2950, 3220, 3734, 3769, 4089, 4096, 4191, 5069,
+  16, 18, 19, 20, 21, 23, 24, 26, 27, 28, 29, 600, 601, 603, 628, 700, 701, 718, 774, 790, 829, 1033, 1082,
+  1083, 1114, 1184, 1186, 1266, 2202, 2203, 2204, 2205, 2206, 2950, 3220, 3734, 3769, 4089, 4096, 4191, 5069,
 ]);
 
 export function mayBeUnchanged(column: Pick<ShapeColumn, "typeOid">): boolean {

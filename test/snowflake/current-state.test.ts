@@ -34,7 +34,10 @@ describe.each<IdentifierMode>(["upper", "quoted"])("with %s identifiers", (ident
   async function rowsOf(shape: TableShape, from: string): Promise<string[]> {
     const columns = shape.columns.map(({ name }) => `CAST(${spelled(name)} AS VARCHAR)`).join(", ");
     const reader = await snowflake.connection.runAndReadAll(`SELECT ${columns} FROM ${from}`);
-    return reader.getRowsJson().map((row) => JSON.stringify(row)).toSorted();
+    return reader
+      .getRowsJson()
+      .map((row) => JSON.stringify(row))
+      .toSorted();
   }
 
   async function emptyEverything(): Promise<void> {
@@ -73,11 +76,16 @@ describe.each<IdentifierMode>(["upper", "quoted"])("with %s identifiers", (ident
         await emptyEverything();
         const pipe = await load(history, randomFrom(seed));
         expect(pipe.skipped).toEqual([]);
-        expect(pipe.loaded.map(({ key }) => key).toSorted()).toEqual(history.files.map(({ key }) => key).toSorted());
+        expect(pipe.loaded.map(({ key }) => key).toSorted()).toEqual(
+          history.files.map(({ key }) => key).toSorted(),
+        );
         for (const [index, shape] of TABLES.entries()) {
           const expected = asLines(history.final[index] ?? []);
           const name = shape.tableName;
-          expect(await rowsOf(shape, `"PUBLIC_LANDING".${spelled(`${name}__text`)}`), `${name}: view`).toEqual(expected);
+          expect(
+            await rowsOf(shape, `"PUBLIC_LANDING".${spelled(`${name}__text`)}`),
+            `${name}: view`,
+          ).toEqual(expected);
           expect(await rowsOf(shape, `"PUBLIC".${spelled(name)}`), `${name}: task`).toEqual(expected);
         }
       }),
@@ -93,13 +101,18 @@ describe.each<IdentifierMode>(["upper", "quoted"])("with %s identifiers", (ident
         const moment = history.moments[pick % history.moments.length];
         if (!moment) return;
         // The last commit, in commit order, that is not later than this time; clocks may have gone back.
-        const then = history.moments.findLast(({ committedAt }) => committedAt <= moment.committedAt) ?? moment;
+        const then =
+          history.moments.findLast(({ committedAt }) => committedAt <= moment.committedAt) ?? moment;
         for (const [index, shape] of TABLES.entries()) {
           const name = shape.tableName;
           const byLsn = `"PUBLIC".${spelled(`${name}_as_of_lsn`)}('${moment.lsn}')`;
-          expect(await rowsOf(shape, byLsn), `${name} at ${moment.lsn}`).toEqual(asLines(moment.states[index] ?? []));
+          expect(await rowsOf(shape, byLsn), `${name} at ${moment.lsn}`).toEqual(
+            asLines(moment.states[index] ?? []),
+          );
           const byTime = `"PUBLIC".${spelled(`${name}_as_of`)}('${moment.committedAt}'::TIMESTAMPTZ)`;
-          expect(await rowsOf(shape, byTime), `${name} at ${then.lsn}`).toEqual(asLines(then.states[index] ?? []));
+          expect(await rowsOf(shape, byTime), `${name} at ${then.lsn}`).toEqual(
+            asLines(then.states[index] ?? []),
+          );
         }
       }),
       { numRuns: 40 },

@@ -35,7 +35,11 @@ function table(name: string, columns: Record<string, number>, identity: Partial<
 /** One table of every kind of identity. */
 export const TABLES: readonly TableShape[] = [
   table("orders", { id: INT, region: TEXT, note: TEXT, amount: INT, body: TEXT }, { key: ["id", "region"] }),
-  table("orders_archive", { code: TEXT, body: TEXT, more: TEXT }, { key: ["code"], replicaIdentity: "index" }),
+  table(
+    "orders_archive",
+    { code: TEXT, body: TEXT, more: TEXT },
+    { key: ["code"], replicaIdentity: "index" },
+  ),
   table("full", { id: INT, body: TEXT, position: TEXT }, { key: ["id"], replicaIdentity: "full" }),
   table("bag", { a: TEXT, b: INT }, { replicaIdentity: "full" }),
   table("events", { at: INT, what: TEXT, _file: TEXT }, {}),
@@ -70,7 +74,11 @@ interface Staged {
 export interface History {
   readonly files: readonly Staged[];
   /** After each commit, in commit order; a copy counts as one. */
-  readonly moments: readonly { readonly lsn: string; readonly committedAt: string; readonly states: States }[];
+  readonly moments: readonly {
+    readonly lsn: string;
+    readonly committedAt: string;
+    readonly states: States;
+  }[];
   /** Index of the first moment from which on the tables' states are what the files say. */
   readonly final: States;
 }
@@ -170,7 +178,11 @@ class Historian {
   #copy(index: number): void {
     this.#tick(5);
     const shape = TABLES[index] as TableShape;
-    this.#emit(index, "t", shape.columns.map(() => null));
+    this.#emit(
+      index,
+      "t",
+      shape.columns.map(() => null),
+    );
     for (const row of this.#states[index] ?? []) this.#emit(index, "r", row);
     this.#moment();
   }
@@ -179,7 +191,11 @@ class Historian {
   #copyFirstHalf(index: number): () => void {
     this.#tick(5);
     const shape = TABLES[index] as TableShape;
-    this.#emit(index, "t", shape.columns.map(() => null));
+    this.#emit(
+      index,
+      "t",
+      shape.columns.map(() => null),
+    );
     const keyOf = (row: Row): string => JSON.stringify(keyValues(shape, row));
     const first = new Set((this.#states[index] ?? []).filter((_, at) => at % 2 === 0).map(keyOf));
     for (const row of this.#states[index] ?? []) if (first.has(keyOf(row))) this.#emit(index, "r", row);
@@ -200,7 +216,11 @@ class Historian {
     if (this.#seq === 0) this.#seq = 1;
     if (step.kind === 0) {
       rows.length = 0;
-      this.#emit(step.table, "t", shape.columns.map(() => null));
+      this.#emit(
+        step.table,
+        "t",
+        shape.columns.map(() => null),
+      );
       return;
     }
     const isInsertOnly = shape.key.length === 0 && shape.replicaIdentity !== "full";
@@ -238,10 +258,18 @@ class Historian {
     }
     const sendsAll = shape.replicaIdentity === "full" || this.#filling === step.table;
     const unchanged = shape.columns.filter(
-      (column, i) => !sendsAll && !column.key && column.typeOid === TEXT && row[i] === old[i] && step.row % (i + 2) !== 0,
+      (column, i) =>
+        !sendsAll && !column.key && column.typeOid === TEXT && row[i] === old[i] && step.row % (i + 2) !== 0,
     );
-    const sent = row.map((value, i) => (unchanged.some((column) => column === shape.columns[i]) ? null : value));
-    this.#emit(step.table, "u", sent, unchanged.map(({ name }) => name));
+    const sent = row.map((value, i) =>
+      unchanged.some((column) => column === shape.columns[i]) ? null : value,
+    );
+    this.#emit(
+      step.table,
+      "u",
+      sent,
+      unchanged.map(({ name }) => name),
+    );
   }
 
   /** Ends the batch: one file a table, or two. */
@@ -280,7 +308,9 @@ function sameKey(shape: TableShape, a: Row, b: Row): boolean {
 
 /** What a `d` row carries. */
 function identity(shape: TableShape, row: Row): Row {
-  return shape.replicaIdentity === "full" ? row : row.map((value, i) => (shape.columns[i]?.key ? value : null));
+  return shape.replicaIdentity === "full"
+    ? row
+    : row.map((value, i) => (shape.columns[i]?.key ? value : null));
 }
 
 function stagedFile(shape: TableShape, rows: readonly StagedRow[], number: number): Staged {
