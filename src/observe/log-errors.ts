@@ -37,9 +37,12 @@ function factsOf(error: unknown, depth: { stack: boolean; causes: number }): Err
   };
 }
 
-/** Takes passwords out of URLs and signatures out of tokens, wherever a library may have put them; rather too much than too little. */
+/**
+ * Takes passwords out of URLs and signatures out of tokens, wherever a library may have put them; rather too much than too little. The placeholder in
+ * `postgres://user:password@host` may stay.
+ */
 export function scrub(text: string): string {
   return text
-    .replaceAll(/(\w+:\/\/[^\s:/@]*):[^\s"']*@/g, "$1:…@")
+    .replaceAll(/(\w+:\/\/[^\s:/@]*):(?!password@)[^\s"']*@/g, "$1:…@")
     .replaceAll(/(X-Amz-(?:Signature|Security-Token|Credential)=)[^\s&"]+/gi, "$1…");
 }

@@ -106,6 +106,7 @@ describe("errors", () => {
       "h:5432/?Action=connect&X-Amz-Signature=…&X-Amz-Security-Token=…",
     ],
     ["postgres://user:p/w#@host/db", "postgres://user:…@host/db"],
+    ["expected postgres://user:password@host:5432/db", "expected postgres://user:password@host:5432/db"],
     ["http://localhost:8080/a b@c", "http://localhost:8080/a b@c"],
     ["nothing to hide: 12:30 me@example.com", "nothing to hide: 12:30 me@example.com"],
   ])("scrub(%j)", (text, expected) => {
