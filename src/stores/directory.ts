@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { type BigIntStats, createReadStream } from "node:fs";
-import { open, opendir, readFile, rename, stat, statfs } from "node:fs/promises";
+import { readFile, rename, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { STAGED_FOLDER } from "../core/layout.ts";
@@ -9,7 +9,8 @@ import { occupied } from "./classified.ts";
 import { classifyDiskError, hasCode } from "./directory-errors.ts";
 import { foldersOf, walkFiles } from "./directory-list.ts";
 import { DirectoryUpload, MIN_PART_BYTES } from "./directory-upload.ts";
-import { DurableFolders, linkIfFree, syncFolder, unlinkIfThere, writeFully } from "./durable.ts";
+import { DurableFolders, linkIfFree, syncFolder, unlinkIfThere } from "./durable.ts";
+import { isMissing, namesIn, readRange, statIfThere, writeDurably } from "./files.ts";
 import { safeKey, safePrefix } from "./keys.ts";
 import { probeStep, probeStore, type Finding } from "./probe.ts";
 import type { ProbeResult, Receipt, Store, Upload } from "./store.ts";
@@ -232,61 +233,6 @@ async function publishedBefore(path: string, bytes: number): Promise<"published"
 async function assertSameFile(mine: BigIntStats, path: string): Promise<void> {
   const there = await statIfThere(path);
   if (there?.ino !== mine.ino || there.dev !== mine.dev) throw occupied(path, "with other content");
-}
-
-async function statIfThere(path: string): Promise<BigIntStats | null> {
-  try {
-    return await stat(path, { bigint: true });
-  } catch (error) {
-    if (hasCode(error, "ENOENT") || hasCode(error, "ENOTDIR")) return null;
-    throw error;
-  }
-}
-
-/** Nothing is readable under this name. */
-function isMissing(error: unknown): boolean {
-  return ["ENOENT", "ENOTDIR", "EISDIR"].some((code) => hasCode(error, code));
-}
-
-async function writeDurably(path: string, bytes: Buffer): Promise<void> {
-  const handle = await open(path, "wx");
-  try {
-    await writeFully(handle, bytes, 0);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-async function readRange(
-  path: string,
-  { offset, length }: { offset: number; length: number },
-): Promise<Buffer> {
-  const handle = await open(path, "r");
-  try {
-    const { size } = await handle.stat();
-    const bytes = Buffer.alloc(Math.max(0, Math.min(length, size - offset)));
-    let done = 0;
-    while (done < bytes.length) {
-      const { bytesRead } = await handle.read(bytes, done, bytes.length - done, offset + done);
-      if (bytesRead === 0) break;
-      done += bytesRead;
-    }
-    return bytes.subarray(0, done);
-  } finally {
-    await handle.close();
-  }
-}
-
-async function namesIn(folder: string): Promise<string[]> {
-  try {
-    const names: string[] = [];
-    for await (const entry of await opendir(folder)) names.push(entry.name);
-    return names;
-  } catch (error) {
-    if (hasCode(error, "ENOENT")) return [];
-    throw error;
-  }
 }
 
 async function findSpace(root: string): Promise<Finding> {

@@ -1,4 +1,4 @@
-import { CompleteMultipartUploadCommand } from "@aws-sdk/client-s3";
+import { CompleteMultipartUploadCommand, ListPartsCommand } from "@aws-sdk/client-s3";
 import { TransientError } from "../core/errors.ts";
 import { occupied } from "./classified.ts";
 import { failureOf } from "./s3-errors.ts";
@@ -59,13 +59,29 @@ async function complete(
       await requests.client.send(command);
       return "done";
     } catch (error) {
-      const name = error instanceof Error ? failureOf(error).name : "";
+      if (!(error instanceof Error)) throw error;
+      const { name, status } = failureOf(error);
       if (name === "NoSuchUpload" || name === "InvalidPart") return "gone";
       const outcome = conditionOf(error);
-      if (outcome === null) throw error;
-      return outcome;
+      if (outcome !== null) return outcome;
+      // Ceph answers a completion of an upload that is no more with 500, for ever.
+      if (status === 500 && (await isUploadGone(requests, key, uploadId))) return "gone";
+      throw error;
     }
   });
+}
+
+/** True if the store says so, with NoSuchUpload or (Ceph) NoSuchKey. Without the right to ask, nobody knows. */
+async function isUploadGone(requests: S3Requests, key: string, uploadId: string): Promise<boolean> {
+  try {
+    await requests.client.send(
+      new ListPartsCommand({ ...requests.at(key), UploadId: uploadId, MaxParts: 1 }),
+    );
+    return false;
+  } catch (error) {
+    const { name, status } = failureOf(error as Error);
+    return status === 404 && name !== "NoSuchBucket";
+  }
 }
 
 /** Writes a small data file, unless its key holds an object; one with the same checksum counts as done. */

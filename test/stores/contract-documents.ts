@@ -1,8 +1,7 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { expect, it } from "vitest";
 import { encodeName } from "../../src/core/layout.ts";
-import type { Stores } from "./contract.ts";
-import { inTurns, keysOf } from "./support.ts";
+import { inTurns, keysOf, type Stores } from "./support.ts";
 
 /** The part of the contract that is about documents and listings. */
 export function documentsContract(stores: () => Stores): void {

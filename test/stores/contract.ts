@@ -1,9 +1,9 @@
-import { randomBytes, randomUUID } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { beforeAll, afterAll, describe, expect, it } from "vitest";
 import { OperatorError } from "../../src/core/errors.ts";
 import type { Receipt, Store, Upload } from "../../src/stores/store.ts";
 import { documentsContract } from "./contract-documents.ts";
-import { checksum, keysOf, stageFile } from "./support.ts";
+import { checksum, freshKey, keysOf, stageFile, type Stores } from "./support.ts";
 
 /** A place for one run of the contract: every call of `open` is another process's view of the same, empty stage. */
 export interface Place {
@@ -39,17 +39,6 @@ export function storeContract(name: string, makePlace: () => Promise<Place>): vo
     discardContract(() => ({ store, other }));
     documentsContract(() => ({ store, other }));
   });
-}
-
-export interface Stores {
-  readonly store: Store;
-  readonly other: Store;
-}
-
-/** A data file's key that no other test uses. */
-export function freshKey(): string {
-  const table = randomUUID().slice(0, 8);
-  return `public/${table}/2026/11/22/07/00000000015F0010-0000000001640258-0001.csv.gz`;
 }
 
 function probeContract(stores: () => Store): void {

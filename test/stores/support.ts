@@ -1,5 +1,18 @@
-import { createHash } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import type { Receipt, Store } from "../../src/stores/store.ts";
+
+/** Two views of one stage. */
+export interface Stores {
+  readonly store: Store;
+  /** Another instance, as after a restart. */
+  readonly other: Store;
+}
+
+/** A data file's key that no other test uses. */
+export function freshKey(): string {
+  const table = randomUUID().slice(0, 8);
+  return `public/${table}/2026/11/22/07/00000000015F0010-0000000001640258-0001.csv.gz`;
+}
 
 /** Uploads a file in parts of the smallest size. */
 export async function stageFile(store: Store, key: string, bytes: Buffer): Promise<Receipt> {
