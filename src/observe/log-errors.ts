@@ -38,8 +38,8 @@ function factsOf(error: unknown, depth: { stack: boolean; causes: number }): Err
 }
 
 /**
- * Takes passwords out of URLs and signatures out of tokens, wherever a library may have put them; rather too much than too little. The placeholder in
- * `postgres://user:password@host` may stay.
+ * Takes passwords out of URLs and signatures out of tokens, wherever a library may have put them; rather too much
+ * than too little. The placeholder in `postgres://user:password@host` may stay.
  */
 export function scrub(text: string): string {
   return text

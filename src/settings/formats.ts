@@ -92,7 +92,7 @@ const FORMATS = {
   choice: { parse: (text) => text.trim(), keepsText: true, expected: "one of the choices" },
 } satisfies Record<string, Format>;
 
-export type FormatName = keyof typeof FORMATS;
+type FormatName = keyof typeof FORMATS;
 
 /** What is wrong with a value. convict would append the value again, secret or not: `value` swallows it. */
 class Refusal extends Error {

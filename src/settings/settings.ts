@@ -66,7 +66,7 @@ export interface StageSettings {
 
 export const LOG_LEVELS = ["trace", "debug", "info", "warn", "error"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
-export type LogFormat = "json" | "pretty";
+type LogFormat = "json" | "pretty";
 
 /** `host:port/database`: what logs and pages show of the source. */
 export function describeSource(settings: {

@@ -111,7 +111,7 @@ function passFileOf(env: Readonly<Record<string, string>>): Credentials {
   return existsSync(path) ? { passFile: path } : {};
 }
 
-export function isLoopback(host: string): boolean {
+function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
 }
 
