@@ -53,11 +53,10 @@ export function findPassword(
   ];
   for (const line of passFile.split(/\r?\n/)) {
     if (line.startsWith("#")) continue;
-    const fields = (line.match(/(?:\\.|[^:\\])*(?::|$)/g) ?? []).map((field) => field.replace(/:$/, ""));
+    const fields = [...line.matchAll(/((?:\\.|[^:\\])*)(?::|$)/g)].map((match) => match[1] ?? "");
     const plain = fields.map((field) => field.replaceAll(/\\(.)/g, "$1"));
-    if (plain.length > 4 && wanted.every((value, index) => fields[index] === "*" || plain[index] === value)) {
-      return plain[4];
-    }
+    const fits = wanted.every((value, index) => fields[index] === "*" || plain[index] === value);
+    if (fits && plain[4]) return plain[4];
   }
   return undefined;
 }

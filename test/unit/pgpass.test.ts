@@ -10,7 +10,7 @@ it.each([
   ["# *:*:*:*:comment\n\nother:5432:app:me:no\n*:*:app:*:first\n*:*:*:*:second", "first"],
   ["db.example.com:5432:app:me:with\\:colon\\\\and backslash", "with:colon\\and backslash"],
   ["db.example.com:5432:app:me:secret\r\n", "secret"],
-  ["db.example.com:5432:app:me:", ""],
+  ["db.example.com:5432:app:me:", undefined],
   ["db.example.com:5432:app:you:secret", undefined],
   ["db.example.com:5433:app:me:secret", undefined],
   ["\\*:*:*:*:no", undefined],
