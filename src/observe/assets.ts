@@ -40,11 +40,17 @@ export function pageAssets(): ReadonlyMap<string, () => Asset> {
     ["/assets/uplot.css", () => asset("text/css", readFileSync(require.resolve("uplot/dist/uPlot.min.css")))],
   ]);
   for (const script of SCRIPTS) {
-    assets.set(`/assets/${script}`, () =>
-      asset("text/javascript", readFileSync(new URL(script, SCRIPT_FOLDER))),
-    );
+    assets.set(`/assets/${script}`, () => asset("text/javascript", readScript(script)));
   }
   return new Map([...assets].map(([path, load]) => [path, once(load)]));
+}
+
+function readScript(name: string): Buffer {
+  try {
+    return readFileSync(new URL(name, SCRIPT_FOLDER));
+  } catch (cause) {
+    throw new Error(`the page's script ${name} is missing; \`npm run build\` makes it`, { cause });
+  }
 }
 
 function once(load: () => Asset): () => Asset {

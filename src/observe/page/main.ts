@@ -10,7 +10,7 @@ import { showOverview } from "./overview.ts";
 const POLL_MS = 2_000;
 const TIMEOUT_MS = 10_000;
 /** More rows than anybody reads; the filter finds the others. */
-const SHOWN_TABLES = 200;
+const SHOWN_TABLES = 50;
 
 const filter = byId("filter") as HTMLInputElement;
 let lastAnswerMs: number | null = null;
