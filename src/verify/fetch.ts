@@ -1,14 +1,18 @@
 import { createHash } from "node:crypto";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
-import { createGunzip, type Gunzip } from "node:zlib";
 import * as zlib from "node:zlib";
+import type { Transform } from "node:stream";
+import { messageOf } from "../core/errors.ts";
 import type { Store } from "../stores/store.ts";
 import type { StagedFile } from "./stage-log.ts";
 
 const CHUNK_BYTES = 16 * 1024 * 1024;
-/** Compressed bytes in which the header of a table with the most columns that Postgres allows ends for sure. */
-const HEADER_BYTES = 1024 * 1024;
+/**
+ * Compressed bytes in which a header ends: nearly always, and for a table with the most and longest column names
+ * that Postgres allows. Few, because they may be a thousand times as many when decompressed.
+ */
+const HEADER_BYTES = [16 * 1024, 256 * 1024] as const;
 
 /** A data file on this machine, as it was stored. */
 export interface LocalFile {
@@ -42,7 +46,7 @@ export async function fetchFile(
   try {
     for (let offset = 0; offset < file.bytes; offset += CHUNK_BYTES) {
       const chunk = await fetchChunk(store, file, offset);
-      if (offset === 0) head = chunk.subarray(0, HEADER_BYTES);
+      if (offset === 0) head = chunk.subarray(0, HEADER_BYTES[1]);
       hash.update(chunk);
       await out.write(chunk);
     }
@@ -72,41 +76,36 @@ async function fetchChunk(store: Store, file: StagedFile, offset: number): Promi
 
 /** The column names in the first line. */
 async function readHeader(key: string, head: Buffer): Promise<string[]> {
-  const text = (await startOf(key, head)).toString("utf8");
-  const header = parseHeader(text);
-  if (!header) throw new StageFileError(key, "does not begin with a CSV header");
-  return header;
-}
-
-function startOf(key: string, head: Buffer): Promise<Buffer> {
-  if (key.endsWith(".gz")) return inflateStart(key, createGunzip(), head);
-  if (key.endsWith(".zst")) return inflateStart(key, zstdStream(key), head);
-  return Promise.resolve(head);
-}
-
-function zstdStream(key: string): Gunzip {
-  const create = (zlib as { createZstdDecompress?: () => Gunzip }).createZstdDecompress;
-  if (create) return create();
-  throw new StageFileError(
-    key,
-    `is compressed with zstd, which Node ${process.version} cannot read: use 22.15 or later`,
-  );
+  for (const bytes of HEADER_BYTES) {
+    const start = await startOf(key, head.subarray(0, bytes));
+    const header = parseHeader(start.toString("utf8"));
+    if (header) return header;
+  }
+  throw new StageFileError(key, "does not begin with a CSV header");
 }
 
 /** What can be decompressed of the first bytes of a file; their end is not the stream's. */
-async function inflateStart(key: string, stream: Gunzip, head: Buffer): Promise<Buffer> {
+async function startOf(key: string, head: Buffer): Promise<Buffer> {
+  try {
+    if (key.endsWith(".gz")) return zlib.gunzipSync(head, { finishFlush: zlib.constants.Z_SYNC_FLUSH });
+    return key.endsWith(".zst") ? await unzstdStart(head) : head;
+  } catch (error) {
+    throw new StageFileError(key, `cannot be decompressed: ${messageOf(error)}`);
+  }
+}
+
+function unzstdStart(head: Buffer): Promise<Buffer> {
+  const { createZstdDecompress } = zlib as { createZstdDecompress?: () => Transform };
+  if (!createZstdDecompress) throw new Error(`Node ${process.version} cannot read zstd; 22.15 and later can`);
+  const stream = createZstdDecompress();
   const pieces: Buffer[] = [];
-  stream.on("data", (piece: Buffer) => pieces.push(piece));
-  await new Promise<void>((resolve, reject) => {
-    stream.on("error", (error) =>
-      pieces.length > 0
-        ? resolve()
-        : reject(new StageFileError(key, `cannot be decompressed: ${error.message}`)),
-    );
-    stream.on("end", resolve);
+  return new Promise((resolve, reject) => {
+    const done = (): void => resolve(Buffer.concat(pieces));
+    stream.on("data", (piece: Buffer) => pieces.push(piece));
+    stream.on("error", (error) => (pieces.length > 0 ? done() : reject(error)));
+    stream.on("end", done);
     stream.end(head);
   });
-  return Buffer.concat(pieces);
 }
 
 /** The first record of CSV text, or null if it does not end within it. */
