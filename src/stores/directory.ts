@@ -145,6 +145,7 @@ export class DirectoryStore implements Store {
 
   async probe(): Promise<ProbeResult[]> {
     const results = await probeStore(this);
+    if (results.some(({ verdict }) => verdict === "fail")) return results;
     return [...results, await probeStep("stage space", () => findSpace(this.#root))];
   }
 

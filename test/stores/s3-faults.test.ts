@@ -90,9 +90,19 @@ function lost(how: string): { reset: true } | { status: number } {
 
 describe("a conflict with another write", () => {
   it("is tried again", async () => {
-    s3.faults.add({ op: ["PutObject", "CompleteMultipartUpload"], status: 409, code: "ConditionalRequestConflict", times: 2 });
+    s3.faults.add({
+      op: ["PutObject", "CompleteMultipartUpload"],
+      status: 409,
+      code: "ConditionalRequestConflict",
+      times: 2,
+    });
     expect(await store.putIfAbsent(document(), Buffer.from("x"))).toBe("created");
-    s3.faults.add({ op: "CompleteMultipartUpload", status: 409, code: "ConditionalRequestConflict", times: 2 });
+    s3.faults.add({
+      op: "CompleteMultipartUpload",
+      status: 409,
+      code: "ConditionalRequestConflict",
+      times: 2,
+    });
     const key = freshKey();
     expect(await store.publish(key, await stageFile(store, key, Buffer.from("x")))).toBe("published");
   });
@@ -100,9 +110,16 @@ describe("a conflict with another write", () => {
   it("is left to the caller if it stays", async () => {
     const receipt = await stageFile(store, freshKey(), Buffer.from("x"));
     s3.faults.add({ op: "PutObject", status: 409, code: "ConditionalRequestConflict", times: Infinity });
-    s3.faults.add({ op: "CompleteMultipartUpload", status: 409, code: "ConditionalRequestConflict", times: Infinity });
+    s3.faults.add({
+      op: "CompleteMultipartUpload",
+      status: 409,
+      code: "ConditionalRequestConflict",
+      times: Infinity,
+    });
     await expect(store.putIfAbsent(document(), Buffer.from("x"))).rejects.toThrow(TransientError);
-    await expect(store.publishBytes(freshKey(), Buffer.from("x"), "sha256:x")).rejects.toThrow(TransientError);
+    await expect(store.publishBytes(freshKey(), Buffer.from("x"), "sha256:x")).rejects.toThrow(
+      TransientError,
+    );
     await expect(store.publish(freshKey(), receipt)).rejects.toThrow();
   });
 });
@@ -137,7 +154,8 @@ describe("a store that is away for a while", () => {
       store.discardUploads(() => false),
     ];
     const outcomes = await Promise.allSettled(attempts);
-    for (const outcome of outcomes) expect(outcome).toMatchObject({ status: "rejected", reason: { name: "TransientError" } });
+    for (const outcome of outcomes)
+      expect(outcome).toMatchObject({ status: "rejected", reason: { name: "TransientError" } });
     injected.remove();
     await store.put(document(), Buffer.from("x"));
   });

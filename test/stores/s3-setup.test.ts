@@ -77,7 +77,10 @@ describe("a setup that only a person can mend", () => {
   it("names the region that the bucket is in", async () => {
     const store = await open({ region: "eu-central-1" });
     const error = await store.listFolders("").catch((reason: unknown) => reason as OperatorError);
-    expect(error).toMatchObject({ name: "OperatorError", mend: expect.stringContaining("stage.region=us-east-1") });
+    expect(error).toMatchObject({
+      name: "OperatorError",
+      mend: expect.stringContaining("stage.region=us-east-1"),
+    });
   });
 
   it("says that the secret is wrong, and does not print it", async () => {
@@ -93,7 +96,8 @@ describe("a setup that only a person can mend", () => {
     delete process.env["AWS_SESSION_TOKEN"];
     expect(error).toMatchObject({ name: "OperatorError", message: expect.stringContaining("signature") });
     expect(other).toMatchObject({ name: "OperatorError", message: expect.stringContaining("session token") });
-    for (const text of [secret, token, right.secretAccessKey]) expect(printed(error) + printed(other)).not.toContain(text);
+    for (const text of [secret, token, right.secretAccessKey])
+      expect(printed(error) + printed(other)).not.toContain(text);
   });
 
   it("says that there are no credentials", async () => {
@@ -158,7 +162,9 @@ describe("a probe", () => {
 
   it("stops at what makes the rest pointless", async () => {
     const store = await open({ url: "s3://no-such-bucket" });
-    expect(await store.probe()).toMatchObject([{ verdict: "fail", mend: expect.stringContaining("aws s3 mb") }]);
+    expect(await store.probe()).toMatchObject([
+      { verdict: "fail", mend: expect.stringContaining("aws s3 mb") },
+    ]);
   });
 
   it.each<[Operation, string]>([
@@ -223,7 +229,10 @@ describe("uploads of others in the same bucket", () => {
     const beside = await open({ url: `s3://${s3.bucket}/team-two` });
     const ours = await stageFile(whole, freshKey(), Buffer.from("x"));
     const key = freshKey();
-    const receipts = [await stageFile(below, key, Buffer.from("x")), await stageFile(beside, key, Buffer.from("x"))];
+    const receipts = [
+      await stageFile(below, key, Buffer.from("x")),
+      await stageFile(beside, key, Buffer.from("x")),
+    ];
     await whole.begin("backups/2026/database.tar");
     expect(await whole.discardUploads(() => false)).toBe(1);
     expect(s3.uploads().map(({ id }) => id)).not.toContain(ours.id);
