@@ -100,16 +100,11 @@ function chosenParts(upload: UploadRecord, xml: string): PartRecord[] {
     throw new S3Error(400, "MalformedXML");
   const byNumber = new Map(upload.parts.map((part) => [part.number, part]));
   const parts = wanted.map((part) => chosenPart(upload, byNumber, part));
-  for (const [index, part] of parts.entries()) {
-    const previous = parts[index - 1];
-    if (previous !== undefined && previous.number >= part.number) throw new S3Error(400, "InvalidPartOrder");
-    if (index < parts.length - 1 && part.blob.bytes < MIN_PART_BYTES) {
-      throw new S3Error(
-        400,
-        "EntityTooSmall",
-        "your proposed upload is smaller than the minimum allowed size",
-      );
-    }
+  if (parts.some((part, index) => part.number <= (parts[index - 1]?.number ?? 0))) {
+    throw new S3Error(400, "InvalidPartOrder", "the list of parts was not in ascending order");
+  }
+  if (parts.slice(0, -1).some((part) => part.blob.bytes < MIN_PART_BYTES)) {
+    throw new S3Error(400, "EntityTooSmall", "your proposed upload is smaller than the minimum allowed size");
   }
   return parts;
 }
