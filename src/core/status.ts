@@ -102,6 +102,6 @@ export interface Status {
   /** Newest first, a bounded number. */
   readonly batches: readonly BatchStatus[];
   readonly notices: readonly Notice[];
-  /** Samples for charts, oldest first, a bounded number: [epoch seconds, lag seconds, lag bytes, rows/s]. */
+  /** Samples for charts, oldest first, a bounded number: [epoch seconds, highest lag in seconds and in bytes since the sample before, rows/s]. */
   readonly history: readonly (readonly [number, number | null, number | null, number])[];
 }

@@ -16,6 +16,8 @@ export class Rates {
   #counts: Count[] = [];
   #history: Status["history"][number][] = [];
   #rememberedMs = -Infinity;
+  /** Lag in seconds and bytes since the newest sample. */
+  #highest: readonly [number | null, number | null] = [null, null];
 
   /** All rows and CSV bytes since the start; called about once a second. */
   count(atMs: number, rows: number, bytes: number): void {
@@ -37,12 +39,16 @@ export class Rates {
     };
   }
 
+  /** Called about once a second; a sample keeps the highest lag of its step, so that no rhythm hides it. */
   remember(atMs: number, lag: Lag): void {
+    this.#highest = [highest(this.#highest[0], lag.lagSeconds), highest(this.#highest[1], lag.lagBytes)];
+    // Half a second of slack, because a timer is late rather than early.
     if (atMs - this.#rememberedMs < HISTORY_STEP_MS - 500) return;
     this.#rememberedMs = atMs;
     const rate = Math.round(this.#recentRowsPerSecond() * 10) / 10;
-    this.#history.push([Math.round(atMs / 1000), lag.lagSeconds, lag.lagBytes, rate]);
+    this.#history.push([Math.round(atMs / 1000), ...this.#highest, rate]);
     if (this.#history.length > MAX_HISTORY) this.#history.shift();
+    this.#highest = [null, null];
   }
 
   history(): Status["history"] {
@@ -58,4 +64,8 @@ export class Rates {
     if (first === undefined || last === undefined || last.atMs <= first.atMs) return 0;
     return ((last.rows - first.rows) * 1000) / (last.atMs - first.atMs);
   }
+}
+
+function highest(a: number | null, b: number | null): number | null {
+  return a === null || b === null ? (a ?? b) : Math.max(a, b);
 }

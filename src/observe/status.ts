@@ -51,6 +51,8 @@ function copyProgress(counts: TableCounts): string {
 /** Twice the interval is routine: one batch is being published while the next one fills. */
 const ROUTINE_INTERVALS = 2;
 const ROUTINE_SLACK_SECONDS = 5;
+/** Less is not worth a number. */
+const BLINK_SECONDS = 0.5;
 
 export function isBehind(status: Pick<Status, "lag" | "flushIntervalSeconds">): boolean {
   const routine = status.flushIntervalSeconds * ROUTINE_INTERVALS + ROUTINE_SLACK_SECONDS;
@@ -64,7 +66,7 @@ function lagWords(status: Summarized): string {
   const age = humanSeconds(lagSeconds);
   if (!isBehind(status)) {
     const open = openRows === 0 ? "" : `; ${countOf(openRows, "row")} will be published with the next batch`;
-    return `up to date but for the last ${age}${open}`;
+    return `up to date${lagSeconds < BLINK_SECONDS ? "" : ` but for the last ${age}`}${open}`;
   }
   const bytes = lagBytes === null ? "" : ` (${humanBytes(lagBytes)} of WAL)`;
   return `${age} behind${bytes}, ${trendWords(status)}`;

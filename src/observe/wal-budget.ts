@@ -32,8 +32,7 @@ export interface WalBudget {
 const WINDOW_MS = 10 * 60_000;
 /** Growth that fills the budget later than this is noise. */
 const HORIZON_MS = 7 * 86_400_000;
-const MIN_SPAN_MS = 30_000;
-const MIN_SAMPLES = 3;
+const MIN_SPAN_MS = 60_000;
 
 export function addSlotSample(samples: readonly SlotSample[], sample: SlotSample): SlotSample[] {
   const kept = samples.filter(({ atMs }) => atMs > sample.atMs - WINDOW_MS && atMs < sample.atMs);
@@ -64,26 +63,27 @@ function retained(sample: SlotSample): number {
   return sample.sourceLsn > sample.restartLsn ? Number(sample.sourceLsn - sample.restartLsn) : 0;
 }
 
-/** Slope of the least-squares line through the retained bytes. */
+/**
+ * Slope from the least of the window's first half to the least of its second half. What a slot retains rises and
+ * falls like a saw, because restart_lsn moves in steps: its feet tell whether it grows, a line through all of it
+ * would take every tooth for growth.
+ */
 function growthPerMs(samples: readonly SlotSample[]): number | null {
   const first = samples[0];
   const last = samples.at(-1);
-  if (first === undefined || last === undefined || samples.length < MIN_SAMPLES) return null;
-  if (last.atMs - first.atMs < MIN_SPAN_MS) return null;
-  const meanX = mean(samples.map(({ atMs }) => atMs - first.atMs));
-  const meanY = mean(samples.map(retained));
-  let covariance = 0;
-  let variance = 0;
-  for (const sample of samples) {
-    const x = sample.atMs - first.atMs - meanX;
-    covariance += x * (retained(sample) - meanY);
-    variance += x * x;
-  }
-  return covariance / variance;
+  if (first === undefined || last === undefined || last.atMs - first.atMs < MIN_SPAN_MS) return null;
+  const middleMs = (first.atMs + last.atMs) / 2;
+  const before = foot(samples.filter(({ atMs }) => atMs < middleMs));
+  const after = foot(samples.filter(({ atMs }) => atMs >= middleMs));
+  if (before === null || after === null) return null;
+  return (retained(after) - retained(before)) / (after.atMs - before.atMs);
 }
 
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
+function foot(samples: readonly SlotSample[]): SlotSample | null {
+  return samples.reduce<SlotSample | null>(
+    (least, one) => (least && retained(least) <= retained(one) ? least : one),
+    null,
+  );
 }
 
 export const WAL_THRESHOLDS = [90, 75, 50] as const;

@@ -18,6 +18,25 @@ describe("observations", () => {
     expect(scene.observations.status().throughput).toEqual({ rowsPerSecond: 0, bytesPerSecond: 0 });
   });
 
+  it("keep the highest lag of each step of the history", () => {
+    const scene = newScene(600);
+    scene.observations.stateChanged("streaming");
+    // Published every five seconds, just before the history's sample is taken.
+    scene.pass(100, (second) => {
+      const commitMs = scene.nowMs() - (second % 5) * 1_000;
+      scene.position = { ...NO_POSITION, stagedLsn: lsnAt(0), oldestOpen: { lsn: lsnAt(0), commitMs } };
+      scene.observations.sourceSampled({ sourceLsn: lsnAt(0) });
+    });
+    expect(
+      new Set(
+        scene.observations
+          .status()
+          .history.slice(1)
+          .map(([, seconds]) => seconds),
+      ),
+    ).toEqual(new Set([4]));
+  });
+
   it("stay bounded over a long time", () => {
     const scene = newScene(7_200);
     scene.pass(7_200, (second) =>

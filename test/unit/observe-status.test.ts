@@ -35,7 +35,7 @@ describe("the state in words", () => {
   });
 
   it.each([
-    { pace: 2 * MIB, words: "catching up, in about 49 s at this pace" },
+    { pace: 2 * MIB, words: "catching up, in about 46 s at this pace" },
     { pace: 0, words: "and neither catching up nor falling further behind" },
     { pace: -2 * MIB, words: "and falling further behind" },
   ])("says $words", ({ pace, words }) => {

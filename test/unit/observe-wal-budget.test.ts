@@ -59,9 +59,22 @@ describe("WAL budget", () => {
     expect(walBudget(every10s(growing, 100_000 * MIB))?.exhaustedInSeconds).toBeNull();
   });
 
-  it("does not guess growth from two samples or a few seconds", () => {
+  it("does not guess growth from a few seconds", () => {
     expect(walBudget([])).toBeNull();
-    expect(walBudget(every10s([0, MIB], MIB))?.growthBytesPerHour).toBeNull();
+    expect(walBudget(every10s([0, 1, 2, 3, 4, 5], MIB))?.growthBytesPerHour).toBeNull();
+    expect(walBudget(every10s([0, 1, 2, 3, 4, 5, 6], MIB))?.growthBytesPerHour).toBe(360);
+  });
+
+  it("does not take the teeth of a healthy slot for growth, but sees its feet rise", () => {
+    const teeth = Array.from({ length: 50 }, (_, index) => (index % 7) * 16 * MIB);
+    expect(walBudget(every10s(teeth, 100 * MIB))).toMatchObject({
+      growthBytesPerHour: 0,
+      exhaustedInSeconds: null,
+    });
+    const released = [...Array.from({ length: 30 }, (_, index) => index * 16 * MIB), 0];
+    expect(walBudget(every10s(released, 100 * MIB))?.exhaustedInSeconds).toBeNull();
+    const rising = teeth.map((bytes, index) => bytes + index * MIB);
+    expect(walBudget(every10s(rising, 100 * MIB))?.growthBytesPerHour).toBe(360 * MIB);
   });
 
   it("forgets growth after ten minutes", () => {

@@ -137,7 +137,7 @@ function createBatch(batch: BatchJson): HTMLElement {
     countOf(batch.file_count, "file"),
     countOf(batch.rows, "row"),
     humanBytes(batch.bytes),
-    humanSeconds(batch.took_ms / 1000),
+    batch.took_ms < 1_000 ? `${batch.took_ms} ms` : humanSeconds(batch.took_ms / 1000),
   ];
   const summary = make("summary", "", ...cells.map((text) => make("span", "", text)));
   const files = batch.files.map((file) =>
