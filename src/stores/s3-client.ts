@@ -1,5 +1,5 @@
 import { S3Client, type S3ClientConfig } from "@aws-sdk/client-s3";
-import { SettingsError } from "../core/errors.ts";
+import { messageOf, SettingsError } from "../core/errors.ts";
 
 /** How to reach the store. Credentials come from the SDK's default chain. */
 export interface S3Address {
@@ -30,31 +30,40 @@ const MAX_ATTEMPTS = 3;
 /** The region in the signature for stores that have none. */
 const ANY_REGION = "us-east-1";
 
-/** A client, with its region known. Rejects with a SettingsError if no region is set anywhere. */
-export async function createS3Client(address: S3Address): Promise<S3Client> {
+/** Makes clients, with their region known. Rejects with a SettingsError if no region is set anywhere. */
+export async function s3ClientFactory(address: S3Address): Promise<() => S3Client> {
   // The SDK's announcement that it will want a newer Node some day is not for who runs this.
   process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] ??= "true";
   const config = configOf(address);
-  const client = new S3Client(config);
+  const region = await regionOf(new S3Client(config), address);
+  return () => new S3Client({ ...config, region });
+}
+
+async function regionOf(client: S3Client, { endpoint }: S3Address): Promise<string> {
   try {
-    await client.config.region();
-    return client;
+    return await client.config.region();
   } catch (error) {
-    client.destroy();
-    if (address.endpoint !== undefined) return new S3Client({ ...config, region: ANY_REGION });
+    if (endpoint !== undefined) return ANY_REGION;
     throw new SettingsError([
-      `stage.region: no AWS region is set; set it to the bucket's region (PGSTAGE_STAGE_REGION or AWS_REGION): ${String(error)}`,
+      `stage.region: no AWS region is set; set it to the bucket's region (PGSTAGE_STAGE_REGION or AWS_REGION): ${messageOf(error)}`,
     ]);
+  } finally {
+    client.destroy();
   }
 }
 
-function configOf({ endpoint, region, forcePathStyle, timeouts }: S3Address): S3ClientConfig {
+/** The SDK hands its configuration on to the default credential chain, which knows one thing more. */
+type Config = S3ClientConfig & { readonly ignoreCache: boolean };
+
+function configOf({ endpoint, region, forcePathStyle, timeouts }: S3Address): Config {
   const { connectMs, idleMs, requestMs } = { ...TIMEOUTS, ...timeouts };
   return {
     ...(endpoint !== undefined && { endpoint }),
     ...(region !== undefined && { region }),
     forcePathStyle: forcePathStyle ?? endpoint !== undefined,
     maxAttempts: MAX_ATTEMPTS,
+    // A new client reads the credentials file anew, which somebody may have renewed.
+    ignoreCache: true,
     // With `Expect: 100-continue` the SDK opens a connection for every part, and waits the whole request timeout
     // for stores and proxies that never answer it.
     expectContinueHeader: false,

@@ -103,6 +103,8 @@ function operatorError(failure: S3Failure, attempt: S3Attempt): Verdict | null {
   };
 }
 
+const EXPIRED = ["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"];
+
 /**
  * Answers that pass by themselves: overload, conflicts, bytes damaged on the way, credentials that their
  * provider will renew, an upload that was taken away under a writer.
@@ -110,8 +112,7 @@ function operatorError(failure: S3Failure, attempt: S3Attempt): Verdict | null {
 const PASSING = new Set([
   "BadDigest",
   "ConditionalRequestConflict",
-  "ExpiredToken",
-  "ExpiredTokenException",
+  ...EXPIRED,
   "IncompleteBody",
   "InvalidDigest",
   "NoSuchUpload",
@@ -120,7 +121,6 @@ const PASSING = new Set([
   "RequestTimeout",
   "SlowDown",
   "TemporaryRedirect",
-  "TokenRefreshRequired",
   "XAmzContentChecksumMismatch",
   "XAmzContentSHA256Mismatch",
 ]);
@@ -129,6 +129,11 @@ function isPassing({ name, status = 0 }: S3Failure): boolean {
   if (name === "NotImplemented" || status === 501) return false;
   const ofTheKeyService = name.startsWith("KMS.") && /(Throttling|Internal|DependencyTimeout)/.test(name);
   return status >= 500 || status === 408 || status === 429 || PASSING.has(name) || ofTheKeyService;
+}
+
+/** True if credentials were valid once and are not any more. */
+export function isExpired(error: unknown): boolean {
+  return error instanceof Error && EXPIRED.includes(error.name);
 }
 
 type Explain = (failure: S3Failure, attempt: S3Attempt) => Verdict;

@@ -8,7 +8,7 @@ import {
 } from "@aws-sdk/client-s3";
 import { messageOf, TransientError } from "../core/errors.ts";
 import { checksumOf } from "./checksum.ts";
-import { classifyS3Error, failureOf, type S3Attempt } from "./s3-errors.ts";
+import { classifyS3Error, failureOf, isExpired, type S3Attempt } from "./s3-errors.ts";
 
 /** How objects are written, from the settings; undefined leaves it to the bucket's defaults. */
 export interface S3Writing {
@@ -27,22 +27,24 @@ type WriteParameters = Pick<PutObjectCommandInput, "ServerSideEncryption" | "SSE
 
 /** The requests that the stage needs, on one bucket and below one prefix, with every failure classified. */
 export class S3Requests {
-  readonly client: S3Client;
   readonly bucket: string;
   /** Empty, or ending in `/`. */
   readonly prefix: string;
   readonly writing: WriteParameters;
   readonly #endpoint: string;
+  readonly #makeClient: () => S3Client;
+  #client: S3Client;
   #answered = false;
 
   constructor(options: {
-    client: S3Client;
+    makeClient: () => S3Client;
     bucket: string;
     prefix: string;
     writing: S3Writing;
     endpoint: string | undefined;
   }) {
-    this.client = options.client;
+    this.#makeClient = options.makeClient;
+    this.#client = options.makeClient();
     this.bucket = options.bucket;
     this.prefix = options.prefix;
     this.#endpoint = options.endpoint ?? "S3";
@@ -52,6 +54,11 @@ export class S3Requests {
       ...(kmsKeyId !== undefined && { SSEKMSKeyId: kmsKeyId }),
       ...(storageClass !== undefined && { StorageClass: storageClass as "STANDARD" }),
     };
+  }
+
+  /** Ask for it anew for each request: it is replaced when its credentials expire. */
+  get client(): S3Client {
+    return this.#client;
   }
 
   /** Bucket and full key of a key below the prefix. */
@@ -66,13 +73,20 @@ export class S3Requests {
 
   /** Runs a request, and rejects with a classified error that names `action` and `key`. */
   async run<T>(action: string, key: string, request: () => Promise<T>): Promise<T> {
+    const client = this.#client;
     try {
       const result = await request();
       this.#answered = true;
       return result;
     } catch (error) {
+      if (isExpired(error)) this.#renew(client);
       throw this.classify(error, action, key);
     }
+  }
+
+  /** A client keeps credentials that name no expiry for ever, also when a file or the chain has new ones by now. */
+  #renew(expired: S3Client): void {
+    if (this.#client === expired) this.#client = this.#makeClient();
   }
 
   classify(error: unknown, action: string, key: string): Error {

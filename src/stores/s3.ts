@@ -9,7 +9,7 @@ import { Upload as ManagedUpload } from "@aws-sdk/lib-storage";
 import PQueue from "p-queue";
 import { isOurKey, safeKey, safePrefix } from "./keys.ts";
 import { probeStore } from "./probe.ts";
-import { createS3Client, type S3Address } from "./s3-client.ts";
+import { s3ClientFactory, type S3Address } from "./s3-client.ts";
 import { hasS3Checksum, publishS3Bytes, publishS3Upload, putS3IfAbsent } from "./s3-publish.ts";
 import { S3Requests, type S3Writing } from "./s3-requests.ts";
 import { abortS3Upload, beginS3Upload, MIN_PART_BYTES } from "./s3-upload.ts";
@@ -41,7 +41,7 @@ export class S3Store implements Store {
   static async open(options: S3Options): Promise<S3Store> {
     const { bucket, prefix } = options;
     const requests = new S3Requests({
-      client: await createS3Client(options),
+      makeClient: await s3ClientFactory(options),
       bucket,
       prefix: prefix === "" ? "" : `${prefix}/`,
       writing: options,

@@ -1,8 +1,11 @@
 import { randomBytes, randomUUID } from "node:crypto";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { OperatorError, TransientError, UploadLostError } from "../../src/core/errors.ts";
 import { S3Store } from "../../src/stores/s3.ts";
-import { startS3, type Operation, type S3 } from "../support/s3-server/index.ts";
+import { startS3, type Credentials, type Operation, type S3 } from "../support/s3-server/index.ts";
 import { checksum, freshKey, stageFile } from "./support.ts";
 
 let s3: S3;
@@ -208,6 +211,38 @@ describe("credentials", () => {
     await expect(store.has(freshKey(), "sha256:x")).rejects.toThrow(TransientError);
     s3.access.restore();
     await store.put(document(), Buffer.from("x"));
+  });
+
+  it("that somebody renews in the file are read again", async () => {
+    const dir = await mkdtemp(join(tmpdir(), "pgstage-credentials-"));
+    const file = join(dir, "credentials");
+    const before = s3.credentials;
+    const environment = { ...process.env };
+    const write = async (credentials: Credentials): Promise<void> => {
+      s3.access.restore(credentials);
+      const { accessKeyId, secretAccessKey, sessionToken } = credentials;
+      await writeFile(
+        file,
+        `[default]\naws_access_key_id=${accessKeyId}\naws_secret_access_key=${secretAccessKey}\naws_session_token=${sessionToken}\n`,
+      );
+    };
+    await write({ accessKeyId: "ASIAFIRST", secretAccessKey: "first", sessionToken: "one" });
+    delete process.env["AWS_ACCESS_KEY_ID"];
+    delete process.env["AWS_SECRET_ACCESS_KEY"];
+    process.env["AWS_SHARED_CREDENTIALS_FILE"] = file;
+    const fresh = await openQuick();
+    await fresh.put(document(), Buffer.from("x"));
+    s3.access.expire();
+    await expect(fresh.put(document(), Buffer.from("x"))).rejects.toThrow(TransientError);
+    await write({ accessKeyId: "ASIASECOND", secretAccessKey: "second", sessionToken: "two" });
+    s3.access.expire();
+    await expect(fresh.put(document(), Buffer.from("x"))).rejects.toThrow(TransientError);
+    s3.access.restore();
+    await fresh.put(document(), Buffer.from("x"));
+    fresh.close();
+    Object.assign(process.env, environment);
+    s3.access.restore(before);
+    await rm(dir, { recursive: true });
   });
 
   it("that the store does not know are a person's to mend", async () => {
