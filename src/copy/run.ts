@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import PQueue from "p-queue";
 import { formatLsn, parseLsn } from "../core/lsn.ts";
 import { tableName, type CatalogTable, type TableRecord } from "../core/table.ts";
@@ -13,6 +14,8 @@ import { Throttle } from "./throttle.ts";
 
 /** A range of a table that somebody has locked is tried again after this. */
 const BUSY_PAUSE_MS = 1_000;
+/** … so often in one session. */
+const BUSY_TRIES = 30;
 /** Share of the memory limit above which no further range begins. */
 const BEGIN_BELOW = 0.6;
 
@@ -39,9 +42,11 @@ interface Task {
   readonly oid: number;
   readonly range: PlannedRange;
   readonly bag: boolean;
+  /** How often a lock was in its way. */
+  readonly tries: number;
 }
 
-/** Copies tables in one session after the other; a range is published, and so done, by itself. */
+/** Copies tables in one session; a range is published, and so done, by itself. */
 export class CopyRun {
   readonly #parts: CopierParts;
   readonly #session: Session;
@@ -51,6 +56,7 @@ export class CopyRun {
   readonly #startedAtMs = performance.now();
   readonly #publishing = new Set<Promise<void>>();
   readonly #left = new Set<number>();
+  readonly #completed = new Set<number>();
   #longestRangeMs = 0;
   #failure: unknown = null;
 
@@ -95,7 +101,7 @@ export class CopyRun {
       const ranges = rangesOf(copy.storages);
       events.planned(tableName(table), ranges.length, !fresh.has(table.oid));
       const left = ranges.filter((range) => !copy.done.includes(range.number));
-      return left.map((range) => ({ oid: table.oid, range, bag: isBag(table) }));
+      return left.map((range) => ({ oid: table.oid, range, bag: isBag(table), tries: 0 }));
     });
   }
 
@@ -113,42 +119,34 @@ export class CopyRun {
     const worker = this.#free.pop();
     if (worker === undefined) throw new Error("more ranges at once than workers");
     const startedAtMs = performance.now();
+    let failure: RangeFailure | null = null;
     try {
       await this.#copy(task, worker);
       this.#longestRangeMs = Math.max(this.#longestRangeMs, performance.now() - startedAtMs);
     } catch (error) {
-      this.#failed(task, error, queue);
+      failure = this.#failed(task, error);
     } finally {
       this.#free.push(worker);
     }
+    if (failure !== "busy") return;
+    await delay(BUSY_PAUSE_MS, undefined, { signal: this.#signal }).catch(() => {});
+    void queue.add(() => this.#take({ ...task, tries: task.tries + 1 }, queue));
   }
 
   /** A range is only begun if it will probably end before the session is too old. Bags have no other session. */
-  #isOver({ oid, bag }: Task): boolean {
+  #isOver({ oid, bag, tries }: Task): boolean {
     if (this.#failure !== null || this.#signal.aborted || this.#left.has(oid)) return true;
     const ageMs = performance.now() - this.#startedAtMs;
+    if (tries >= BUSY_TRIES) return true;
     return !bag && ageMs > 0 && ageMs + this.#longestRangeMs > this.#parts.maxAgeMs && this.#longestRangeMs > 0;
   }
 
-  #failed(task: Task, error: unknown, queue: PQueue): void {
+  #failed(task: Task, error: unknown): RangeFailure {
     const failure = this.#parts.failureOf(error);
-    switch (failure) {
-      case "busy":
-        setTimeout(() => void queue.add(() => this.#take(task, queue)), BUSY_PAUSE_MS);
-        return;
-      case "changed":
-        this.#left.add(task.oid);
-        return;
-      case "refused":
-        this.#left.add(task.oid);
-        this.#parts.events.refused(this.#nameOf(task.oid), error);
-        return;
-      case "lost":
-        this.#failure ??= error;
-        return;
-      default:
-        failure satisfies never;
-    }
+    if (failure === "lost") this.#failure ??= error;
+    if (failure === "changed" || failure === "refused") this.#left.add(task.oid);
+    if (failure === "refused") this.#parts.events.refused(this.#nameOf(task.oid), error);
+    return failure;
   }
 
   async #copy({ oid, range }: Task, worker: number): Promise<void> {
@@ -212,7 +210,8 @@ export class CopyRun {
     const { delivery, events } = this.#parts;
     const copy = delivery.state.tables[oid]?.copy;
     if (copy?.phase !== "copying" || copy.firstPoint !== firstPoint) return;
-    if (copy.done.length < rangesOf(copy.storages).length) return;
+    if (copy.done.length < rangesOf(copy.storages).length || this.#completed.has(oid)) return;
+    this.#completed.add(oid);
     const lastPoint = formatLsn(this.#session.consistentPoint);
     await delivery.record([{ event: "copied", oid, firstPoint, lastPoint }]);
     events.tableCopied(this.#nameOf(oid), copy.rows, copy.bytes);

@@ -5,7 +5,7 @@ import type { ShapeField } from "../core/shape.ts";
 export async function typeNames(client: Client, types: readonly ShapeField[]): Promise<string[]> {
   const { rows } = await client.query<{ name: string }>(
     `SELECT pg_catalog.format_type(t.oid, t.modifier) AS name
-       FROM pg_catalog.unnest($1::oid[], $2::int4[]) WITH ORDINALITY AS t (oid, modifier, place) ORDER BY t.place`,
+       FROM unnest($1::oid[], $2::int4[]) WITH ORDINALITY AS t (oid, modifier, place) ORDER BY t.place`,
     [types.map((type) => type.typeOid), types.map((type) => type.typeModifier)],
   );
   return rows.map((row) => row.name);
