@@ -58,9 +58,8 @@ export class Batch {
 
   /** The file that takes the next row of this table in this transaction. */
   fileFor(encoder: TableEncoder, transaction: Transaction): OpenFile {
-    const known = encoder.fileEpoch === this.epoch ? encoder.file : null;
-    if (known?.transaction === transaction.number) return known;
-    let file = known;
+    let file = this.#openFile(encoder);
+    if (file?.transaction === transaction.number) return file;
     if (file && !this.#mayTake(file, transaction)) {
       this.#roll(file);
       file = null;
@@ -70,6 +69,15 @@ export class Batch {
     if (transaction.commitLsn < file.firstLsn) file.firstLsn = transaction.commitLsn;
     file.lastLsn = laterLsn(file.lastLsn, transaction.commitLsn);
     return file;
+  }
+
+  /** Encoders outlive batches, and two batches may write at once: the one that is delivered gets rows read back. */
+  #openFile(encoder: TableEncoder): OpenFile | null {
+    if (encoder.fileEpoch !== this.epoch) {
+      encoder.file = this.#open.get(encoder) ?? null;
+      encoder.fileEpoch = this.epoch;
+    }
+    return encoder.file;
   }
 
   /** A file has one hour, and once its upload has begun, its name and so its LSN range is fixed. */
@@ -101,7 +109,7 @@ export class Batch {
 
   #roll(file: OpenFile): void {
     this.#open.delete(file.encoder);
-    file.encoder.file = null;
+    if (file.encoder.file === file) file.encoder.file = null;
     const finishing = this.#finish(file);
     finishing.catch(() => {}); // told to whoever finishes the batch
     this.#finishing.push(finishing);
