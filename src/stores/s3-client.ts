@@ -10,7 +10,7 @@ export interface S3Address {
   readonly timeouts?: Partial<S3Timeouts> | undefined;
 }
 
-export interface S3Timeouts {
+interface S3Timeouts {
   readonly connectMs: number;
   /** Longest silence of a connection while a request is under way. */
   readonly idleMs: number;

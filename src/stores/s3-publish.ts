@@ -8,7 +8,7 @@ import { MARK } from "./s3-upload.ts";
 import type { Receipt } from "./store.ts";
 
 /** Metadata of a small data file: `sha256:<hex>`. */
-export const CHECKSUM = "pgstage-checksum";
+const CHECKSUM = "pgstage-checksum";
 
 /** Attempts at a key for which another write is under way. */
 const CONFLICT_ATTEMPTS = 3;

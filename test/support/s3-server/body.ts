@@ -18,7 +18,7 @@ const TRAILER_PAYLOAD = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
  * Reads a request's body into `sink`, and verifies its length, `x-amz-content-sha256`, `Content-MD5` and the
  * checksum in a header or trailer. Throws an S3Error if one of them does not hold.
  */
-export async function receiveBody(
+async function receiveBody(
   request: IncomingMessage,
   sink: (bytes: Buffer) => void,
 ): Promise<Received> {

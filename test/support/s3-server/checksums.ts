@@ -3,7 +3,7 @@ import { crc32 } from "node:zlib";
 import { S3Error } from "./errors.ts";
 
 /** The checksums that clients may send, as in `x-amz-checksum-<name>`. */
-export const CHECKSUMS = ["crc32", "crc32c", "sha1", "sha256"] as const;
+const CHECKSUMS = ["crc32", "crc32c", "sha1", "sha256"] as const;
 export type ChecksumName = (typeof CHECKSUMS)[number];
 
 /** Reads `CRC32`, `crc32` and the like. Throws an S3Error for one that this server does not compute. */

@@ -10,8 +10,7 @@ import type { RequestLog } from "./requests.ts";
 import { S3HttpServer } from "./server.ts";
 import type { Credentials } from "./signature.ts";
 
-export type { IgnoredConditions, ObjectCreated } from "./context.ts";
-export type { Fault, InjectedFault } from "./faults.ts";
+export type { ObjectCreated } from "./context.ts";
 export type { Operation } from "./route.ts";
 export type { Credentials } from "./signature.ts";
 

@@ -1,11 +1,11 @@
 const ENTITIES: Readonly<Record<string, string>> = { lt: "<", gt: ">", amp: "&", quot: '"', apos: "'" };
 
 /** Text for an element. Control characters, which XML cannot hold, become references as S3 sends them. */
-export function escapeXml(text: string): string {
+function escapeXml(text: string): string {
   return text.replace(/[<>&"']|\p{Cc}/gu, (char) => `&#${char.charCodeAt(0)};`);
 }
 
-export function unescapeXml(text: string): string {
+function unescapeXml(text: string): string {
   return text.replace(/&(?:#(\d+)|#x([0-9a-fA-F]+)|(\w+));/g, (whole, decimal, hex, name) => {
     if (decimal !== undefined) return String.fromCodePoint(Number(decimal));
     if (hex !== undefined) return String.fromCodePoint(Number.parseInt(hex, 16));
@@ -14,7 +14,7 @@ export function unescapeXml(text: string): string {
 }
 
 /** What an element may contain: text, or elements by name, several of one name as a list. */
-export type XmlValue = string | number | boolean | undefined | XmlElements | readonly XmlElements[];
+type XmlValue = string | number | boolean | undefined | XmlElements | readonly XmlElements[];
 export interface XmlElements {
   readonly [name: string]: XmlValue;
 }
