@@ -7,7 +7,7 @@ import { SERVER_ENV, usableBinaries, type PostgresVersion } from "./binaries.ts"
 import { freePort } from "./ports.ts";
 import { Postmaster, PortTakenError, type StopMode } from "./postmaster.ts";
 import { makeScratch, serverUser, type ServerUser } from "./user.ts";
-import { watchOver } from "./watchdog.ts";
+import { watchServer } from "./watchdog.ts";
 
 export type { PostgresVersion } from "./binaries.ts";
 export type { StopMode } from "./postmaster.ts";
@@ -46,7 +46,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Embe
   const user = await serverUser();
   const scratch = await makeScratch(user, options.dir === undefined ? [] : [options.dir]);
   const dataDir = join(scratch, "data");
-  const release = watchOver(dataDir, scratch, user);
+  const release = watchServer(dataDir, scratch, user);
   try {
     const native = await usableBinaries({ version: options.version ?? 18, user, scratch });
     await initialise({ native, dataDir, scratch, user, options });

@@ -10,7 +10,7 @@ const FILES_PER_QUERY = 100;
 /** Longest line that is tried first; what is longer costs a second reading with larger buffers. */
 const LINE_BYTES = [2 * 2 ** 20, 64 * 2 ** 20, 1024 * 2 ** 20] as const;
 /** 2^40 rows of one transaction: more than it can have commands. */
-const ROWS_PER_LSN = 2n ** 40n;
+export const ROWS_PER_LSN = 2n ** 40n;
 
 /**
  * Position of a row as one number, so that it can be compared and aggregated: `(_lsn, _seq)` in SQL. NULL if one
@@ -139,6 +139,3 @@ function columnIn(header: readonly string[], name: string): string {
 export function positionOf(lsn: bigint): bigint {
   return lsn * ROWS_PER_LSN;
 }
-
-/** `(_lsn, _seq)` of a position, in SQL. */
-export const LSN_OF_POSITION = `CAST(position // ${ROWS_PER_LSN} AS UBIGINT)`;

@@ -33,6 +33,8 @@ export interface Workshop {
   readonly report: (problem: StageProblem) => void;
   /** Keys of files whose changes are in `changes` already, for tables that are compared again. */
   readonly recorded: Set<string>;
+  /** Keys of files that are gone and not missed: a newer copy of their table has made them worthless. */
+  readonly expired: Set<string>;
 }
 
 export interface Task {
@@ -129,7 +131,8 @@ export async function fetchFiles(
         return await patiently(shop, file, () => fetchFile(shop.store, file, { folder, number }));
       } catch (error) {
         if (!(error instanceof StageFileError)) throw error;
-        if (!isExpired(error, file, record)) shop.report({ key: error.key, problem: error.message });
+        if (isExpired(error, file, record)) shop.expired.add(file.key);
+        else shop.report({ key: error.key, problem: error.message });
         return null;
       }
     }),

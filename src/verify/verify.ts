@@ -8,7 +8,7 @@ import { tableName, type TableRecord } from "../core/table.ts";
 import type { Store } from "../stores/store.ts";
 import { Duck } from "./duck.ts";
 import { openFence, type Connect, type Fence } from "./fence.ts";
-import { CREATE_CHANGES, repeatedChanges } from "./file-checks.ts";
+import { CREATE_CHANGES, repeatedChanges, tornTransactions } from "./file-checks.ts";
 import type { StageProblem, TableResult, Verdict } from "./result.ts";
 import { isActive, listTables, type SourceTable } from "./source.ts";
 import { listDataFiles, StageLog, type StagedFile } from "./stage-log.ts";
@@ -69,6 +69,7 @@ class Verification {
   readonly #problems = new Map<string, StageProblem>();
   readonly #results = new Map<string, TableResult>();
   readonly #recorded = new Set<string>();
+  readonly #expired = new Set<string>();
   #log: StageLog | null = null;
   #lsn: Lsn = NO_LSN;
   /** Without a daemon there is nothing to wait for. */
@@ -95,6 +96,8 @@ class Verification {
     await this.#checkOtherFiles();
     this.#checkListing(listed);
     for (const problem of [...this.#log.problems, ...(await repeatedChanges(shared))]) this.#report(problem);
+    const complete = !this.#options.wanted && this.#log.firstSequence === 1 && this.#expired.size === 0;
+    if (complete) for (const problem of await tornTransactions(shared)) this.#report(problem);
     return this.#verdict();
   }
 
@@ -271,6 +274,7 @@ class Verification {
       newestSequence: () => this.#openLog.state.sequence,
       report: (problem) => this.#report(problem),
       recorded: this.#recorded,
+      expired: this.#expired,
     };
   }
 

@@ -92,6 +92,30 @@ test("a change that is there twice, also in two tables", async () => {
   ]);
 });
 
+test("a transaction of which rows are not there", async () => {
+  const { target, copy } = await oneRow();
+  const other = await at.table("id int PRIMARY KEY, v text", ["id"], "other");
+  const files = [
+    copy,
+    await at.stage.file(target, [
+      ["u", "0/10", 2, ["1", "a"]],
+      ["u", "0/20", 1, ["1", "a"]],
+      ["u", "0/30", 2, ["1", "a"]],
+    ]),
+    await at.stage.file(other, [["t", "0/1", 0, [null, null]]]),
+    await at.stage.file(other, [
+      ["d", "0/30", 1, ["1", null]],
+      ["d", "0/20", 4, ["2", null]],
+    ]),
+  ];
+  await at.stage.batch({ files, events: [known(target, "0/1"), known(other, "0/1")], endLsn: FAR });
+  expect((await verify()).stage.problems.map(({ problem }) => problem)).toEqual([
+    "of transaction 00000000/00000010 only 1 of 2 rows are there, in public.t",
+    expect.stringMatching(/^of transaction 00000000\/00000020 only 2 of 4 rows are there, in public\./),
+  ]);
+  expect((await verify({ wanted: ({ name }) => name === "t" })).stage.problems).toEqual([]);
+});
+
 test("a gap in the log", async () => {
   const { target, copy } = await oneRow();
   for (const endLsn of ["0/2", "0/3", "0/4"]) await at.stage.batch({ endLsn });
