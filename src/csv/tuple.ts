@@ -21,6 +21,22 @@ export function worstCaseCsvBytes(bytes: number, columns: number): number {
   return 2 * bytes + 3 * columns + 2;
 }
 
+/** The same, counted: at most a few bytes more than the tuple at `at` takes. */
+export function tupleCsvBytes(tuple: Buffer, at: number): number {
+  const columns = tuple.readUInt16BE(at);
+  let room = 3 * columns + 2;
+  at += 2;
+  for (let column = 0; column < columns; column++) {
+    if (tuple[at++] !== TEXT) continue;
+    const to = at + 4 + tuple.readUInt32BE(at);
+    at += 4;
+    room += to - at;
+    for (let quote = tuple.indexOf(QUOTE, at); quote >= 0 && quote < to; quote = tuple.indexOf(QUOTE, quote + 1)) room++;
+    at = to;
+  }
+  return room;
+}
+
 /**
  * Appends the values of the tuple at `at`, a comma before each, to `out` at `end`; returns the new end.
  * An unchanged value is written as NULL: the caller lists it. `out` must have room for the worst case.

@@ -15,7 +15,7 @@ import { Pump } from "../stream/pump.ts";
 import { Copying } from "./copying.ts";
 import { CatalogWatch } from "./catalog-watch.ts";
 import { factsOf } from "./facts.ts";
-import { onLost, onPublished } from "./reports.ts";
+import { onLargeRow, onLost, onPublished } from "./reports.ts";
 import { listenForResync } from "./resync-listener.ts";
 import { type Held, type LockParts } from "./slot-lock.ts";
 import { watchSource } from "./source-watch.ts";
@@ -70,7 +70,7 @@ export async function runAttempt(parts: LockParts, held: Held, stop: AbortSignal
       source: held.stream,
       delivery,
       batch: writer,
-      facts: factsOf(() => delivery.state, captures),
+      facts: factsOf(() => delivery.state, { captures, largeRow: (shape, bytes) => onLargeRow(parts, shape, bytes) }),
       readBack: (table, keys) => parts.sql.use((client) => readBack(client, table, keys)),
       limits: { flushAfterMs: settings.flush.intervalMs, maxBatchBytes: settings.flush.maxBytes, maxHeldBytes: memory.limitBytes * BATCH_SHARE },
       metadataPrefix: settings.format.metadataPrefix,
@@ -79,7 +79,10 @@ export async function runAttempt(parts: LockParts, held: Held, stop: AbortSignal
       recordShapes: async (encoders) => await shapes.record([...encoders].map((encoder) => encoder.shape)),
     });
     copying = new Copying(parts, { delivery, shapes, writer, captures });
-    catalog.onCopies = () => copying?.wake();
+    catalog.onCopies = () => {
+      pump.refreshEncoders();
+      copying?.wake();
+    };
     await live(parts, { held, pump, copying, catalog, over, stop });
   } finally {
     over.abort();

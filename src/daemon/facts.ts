@@ -3,9 +3,12 @@ import type { State } from "../delivery/state.ts";
 import type { TableFacts } from "../stream/table-encoder.ts";
 
 /** What the stream needs to know of tables, read from the state that the log adds up to. */
-export function factsOf(state: () => State, captures: TableFacts["captures"]): TableFacts {
+export function factsOf(
+  state: () => State,
+  own: Pick<TableFacts, "captures" | "largeRow">,
+): TableFacts {
   return {
-    captures,
+    ...own,
     primaryKey: (oid) => state().tables[oid]?.catalog.key ?? [],
     mustFill: (oid, commitLsn) => {
       const copy = state().tables[oid]?.copy;

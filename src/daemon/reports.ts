@@ -1,11 +1,13 @@
 import type { LogFile } from "../core/document.ts";
 import { parseLsn } from "../core/lsn.ts";
+import type { Shape } from "../core/shape.ts";
 import type { TableStatus } from "../core/status.ts";
 import { tableName, type TableRecord } from "../core/table.ts";
 import { rangesOf } from "../copy/plan.ts";
 import type { CopierEvents } from "../copy/run.ts";
 import type { Published } from "../delivery/delivery.ts";
 import type { State } from "../delivery/state.ts";
+import { humanBytes } from "../observe/units.ts";
 import type { Difference } from "./discovery.ts";
 import type { DaemonParts } from "./parts.ts";
 
@@ -29,6 +31,11 @@ export function onPublished({ log, observations, metrics }: DaemonParts, { docum
   const rows = files.reduce((sum, file) => sum + file.rows, 0);
   const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
   log.info({ sequence, files: files.length, rows, bytes, staged_lsn: endLsn, took_ms: batch.tookMs }, "staged");
+}
+
+export function onLargeRow({ observations }: Pick<DaemonParts, "observations">, shape: Shape, bytes: number): void {
+  const table = `${shape.schema}.${shape.table}`;
+  observations.raise("row-large", { table, size: humanBytes(bytes) }, table);
 }
 
 export function onLost({ log, observations }: DaemonParts, files: readonly LogFile[]): void {
@@ -63,7 +70,6 @@ export function reportDifference({ log, observations }: DaemonParts, { copies, g
     const name = tableName(table);
     log.info({ table: name, reason }, again ? "table copied afresh" : "table found");
     if (again) observations.raise("copied-afresh", { table: name, reason }, name);
-    if (table.insertOnly) log.warn({ table: name }, "table without identity: updates and deletes are not captured");
   }
   for (const record of gone) log.warn({ table: tableName(record.catalog) }, "table is not captured any more");
 }

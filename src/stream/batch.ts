@@ -30,8 +30,9 @@ let epochs = 0;
  * the rows; the batch decides where they go, when a file rolls, and what its name is.
  */
 export class Batch {
-  /** Rows written so far. */
+  /** Rows and their CSV bytes so far. */
   rows = 0;
+  csvBytes = 0;
   /** Tells encoders whether the file they remember is this batch's. */
   readonly epoch = ++epochs;
 
@@ -42,18 +43,10 @@ export class Batch {
   readonly #open = new Map<TableEncoder, OpenFile>();
   readonly #partNumbers = new Map<string, number>();
   #finishing: Promise<DeliveredFile>[] = [];
-  #finishedCsvBytes = 0;
   #discarded = false;
 
   constructor(parts: BatchParts) {
     this.#parts = parts;
-  }
-
-  /** CSV bytes of all files. Walks the open files: not for every row. */
-  get csvBytes(): number {
-    let sum = this.#finishedCsvBytes;
-    for (const file of this.#open.values()) sum += file.writer.csvBytes;
-    return sum;
   }
 
   /** The file that takes the next row of this table in this transaction. */
@@ -102,8 +95,10 @@ export class Batch {
     return file;
   }
 
-  /** After a row: a file that is long enough gets no more. */
-  rollIfLong(file: OpenFile): void {
+  /** A row is written: counts it; a file that is long enough gets no more. */
+  wrote(file: OpenFile, bytes: number): void {
+    this.rows++;
+    this.csvBytes += bytes;
     if (file.writer.csvBytes >= this.#parts.fileMaxBytes) this.#roll(file);
   }
 
@@ -117,7 +112,6 @@ export class Batch {
 
   async #finish(file: OpenFile): Promise<DeliveredFile> {
     const { writer, encoder, firstLsn, lastLsn } = file;
-    this.#finishedCsvBytes += writer.csvBytes;
     const key = keyOf(file, this.#parts);
     const { oid, schema, table } = encoder.relation;
     const finished = await writer.finish(key);

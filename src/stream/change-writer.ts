@@ -12,6 +12,7 @@ import {
   valuesOf,
   writeRow,
   writeTruncated,
+  type TupleSpan,
   type Value,
 } from "./rows.ts";
 import type { TableEncoder, TableFacts } from "./table-encoder.ts";
@@ -19,6 +20,9 @@ import type { Transaction } from "./transaction.ts";
 
 /** Where the first tuple's tag stands in Insert, Update and Delete: after the message's tag and the OID. */
 const FIRST_TUPLE = 5;
+
+/** Rows up to here fit memory.max whatever else happens; a longer one is announced. */
+const LARGE_ROW_BYTES = 16 * 1024 * 1024;
 
 /** Turns the changes of one transaction after the other into rows of a batch. */
 export class ChangeWriter {
@@ -61,11 +65,11 @@ export class ChangeWriter {
   }
 
   insert(encoder: TableEncoder, payload: Buffer): void {
-    this.#write(encoder, OP_CREATED, payload, { at: FIRST_TUPLE + 1, to: payload.length });
+    this.#write(encoder, OP_CREATED, { bytes: payload, at: FIRST_TUPLE + 1, to: payload.length });
   }
 
   delete(encoder: TableEncoder, payload: Buffer): void {
-    this.#write(encoder, OP_DELETED, payload, { at: FIRST_TUPLE + 1, to: payload.length });
+    this.#write(encoder, OP_DELETED, { bytes: payload, at: FIRST_TUPLE + 1, to: payload.length });
   }
 
   update(encoder: TableEncoder, payload: Buffer): void {
@@ -78,7 +82,7 @@ export class ChangeWriter {
       this.#writeIncomplete(encoder, valuesOf(payload, at), false);
       return;
     }
-    this.#write(encoder, OP_UPDATED, payload, { at, to: payload.length });
+    this.#write(encoder, OP_UPDATED, { bytes: payload, at, to: payload.length });
   }
 
   /** An old tuple came along: the key changed, or the identity is FULL, or a key value is stored out of line. */
@@ -92,7 +96,7 @@ export class ChangeWriter {
       this.#writeIncomplete(encoder, values, false);
       return;
     }
-    this.#write(encoder, OP_DELETED, payload, { at: oldAt, to: oldTo });
+    this.#write(encoder, OP_DELETED, { bytes: payload, at: oldAt, to: oldTo });
     this.#writeIncomplete(encoder, values, true);
   }
 
@@ -104,8 +108,7 @@ export class ChangeWriter {
     const complete = values.every((value) => value !== undefined);
     if (complete || !(keyChanged || this.#facts.mustFill(encoder.relation.oid, transaction.commitLsn))) {
       const file = this.#batch.fileFor(encoder, transaction);
-      writeValues(file, row);
-      this.#wrote(file);
+      this.#wrote(file, writeValues(file, row));
       return;
     }
     const copy = valuesOf(tupleOf(values), 0);
@@ -117,20 +120,19 @@ export class ChangeWriter {
   truncate(encoder: TableEncoder): void {
     const transaction = this.#current();
     const file = this.#batch.fileFor(encoder, transaction);
-    writeTruncated(file, { op: OP_TRUNCATED, transaction, seq: ++this.#seq }, encoder.relation.columns.length);
-    this.#wrote(file);
+    const head = { op: OP_TRUNCATED, transaction, seq: ++this.#seq };
+    this.#wrote(file, writeTruncated(file, head, encoder.relation.columns.length));
   }
 
-  #write(encoder: TableEncoder, op: number, payload: Buffer, span: { at: number; to: number }): void {
+  #write(encoder: TableEncoder, op: number, span: TupleSpan): void {
     const transaction = this.#current();
     const file = this.#batch.fileFor(encoder, transaction);
-    writeRow(file, { op, transaction, seq: ++this.#seq }, payload, span, null);
-    this.#wrote(file);
+    this.#wrote(file, writeRow(file, { op, transaction, seq: ++this.#seq }, span, null));
   }
 
-  #wrote(file: OpenFile): void {
-    this.#batch.rows++;
-    this.#batch.rollIfLong(file);
+  #wrote(file: OpenFile, bytes: number): void {
+    this.#batch.wrote(file, bytes);
+    if (bytes > LARGE_ROW_BYTES) this.#facts.largeRow(file.encoder.shape, bytes);
   }
 
   #current(): Transaction {

@@ -60,10 +60,10 @@ function merge(values: readonly Value[], now: readonly (string | null)[] | null)
   });
 }
 
-/** Writes a row whose values are at hand; those that are still unchanged are listed in `_unchanged`. */
-export function writeValues(file: OpenFile, row: DeferredRow): void {
-  const tuple = tupleOf(row.values);
-  writeRow(file, row.head, tuple, { at: 0, to: tuple.length }, unchangedList(row));
+/** Writes a row whose values are at hand; those that are still unchanged are listed in `_unchanged`. Returns its CSV bytes. */
+export function writeValues(file: OpenFile, row: DeferredRow): number {
+  const bytes = tupleOf(row.values);
+  return writeRow(file, row.head, { bytes, at: 0, to: bytes.length }, unchangedList(row));
 }
 
 function unchangedList({ encoder, values }: DeferredRow): Buffer | null {

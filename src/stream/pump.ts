@@ -58,9 +58,8 @@ export interface PumpPosition {
 class Filling {
   readonly batch: Batch;
   readonly fills: Promise<void>[] = [];
-  openedAtMs: number | null = null;
-  firstLsn: Lsn | null = null;
-  oldestCommitMicros: bigint | null = null;
+  /** Its first transaction, and when that arrived. */
+  opened: { readonly atMs: number; readonly lsn: Lsn; readonly commitMicros: bigint } | null = null;
   newestCommitMicros = 0n;
 
   constructor(batch: Batch) {
@@ -120,14 +119,13 @@ export class Pump {
 
   position(): PumpPosition {
     const both = [this.#delivering, this.#filling].filter((part) => part !== null);
-    const oldest = both.find((part) => part.firstLsn !== null);
+    const oldest = both.find((part) => part.opened !== null);
     const openRows = both.reduce((sum, part) => sum + part.batch.rows, 0);
     const openBytes = both.reduce((sum, part) => sum + part.batch.csvBytes, 0);
     return {
       stagedLsn: this.#recordedLsn,
       quietLsn: this.#isIdle ? this.#reachedLsn : null,
-      oldestOpen:
-        oldest?.firstLsn == null ? null : { lsn: oldest.firstLsn, commitMs: Number((oldest.oldestCommitMicros ?? 0n) / 1000n) },
+      oldestOpen: oldest?.opened ? { lsn: oldest.opened.lsn, commitMs: Number(oldest.opened.commitMicros / 1000n) } : null,
       openRows,
       openBytes,
       receivedRows: this.#publishedRows + openRows,
@@ -156,6 +154,11 @@ export class Pump {
     // Between transactions everything before walEnd that concerns us has arrived; rows of it may still be open.
     if (!this.#reader.insideTransaction) this.#reachedLsn = laterLsn(this.#reachedLsn, walEnd);
     if (urgent) this.#tick();
+  }
+
+  /** What identifies rows may have changed in the catalog without the stream saying so. */
+  refreshEncoders(): void {
+    this.#reader.refreshEncoders();
   }
 
   /** Publishes what is whole and resolves `done`. A transaction in the middle is waited for. */
@@ -189,14 +192,12 @@ export class Pump {
   }
 
   get #isIdle(): boolean {
-    return this.#filling.openedAtMs === null && this.#delivering === null && !this.#reader.insideTransaction;
+    return this.#filling.opened === null && this.#delivering === null && !this.#reader.insideTransaction;
   }
 
   #opened(commitLsn: Lsn, committedAtMicros: bigint): void {
     const filling = this.#filling;
-    filling.openedAtMs ??= performance.now();
-    filling.firstLsn ??= commitLsn;
-    filling.oldestCommitMicros ??= committedAtMicros;
+    filling.opened ??= { atMs: performance.now(), lsn: commitLsn, commitMicros: committedAtMicros };
     filling.newestCommitMicros = committedAtMicros;
   }
 
@@ -236,8 +237,8 @@ export class Pump {
     const { limits, batch } = this.#parts;
     const filling = this.#filling;
     const open = {
-      openedAtMs: filling.openedAtMs,
-      csvBytes: filling.openedAtMs === null ? 0 : filling.batch.csvBytes,
+      openedAtMs: filling.opened?.atMs ?? null,
+      csvBytes: filling.batch.csvBytes,
       heldBytes: batch.memory.heldBytes,
       deliveryMs: this.#deliveryMs,
       urgent: this.#urgent,
@@ -258,8 +259,8 @@ export class Pump {
       await Promise.all(filling.fills);
       files = await filling.batch.finish();
       await this.#parts.recordShapes(filling.batch.encoders);
-      const committedAt = filling.firstLsn === null ? null : formatTimestamp(filling.newestCommitMicros);
-      const { firstLsn } = filling;
+      const firstLsn = filling.opened?.lsn ?? null;
+      const committedAt = filling.opened ? formatTimestamp(filling.newestCommitMicros) : null;
       await this.#parts.delivery.submit({ kind, files, events: [], endLsn, firstLsn, committedAt });
     } catch (error) {
       this.fail(error);
@@ -305,9 +306,7 @@ export class Pump {
     const filled = fillUnchanged(rows, this.#parts.readBack).then((complete) => {
       for (const row of complete) {
         const file = filling.batch.fileFor(row.encoder, row.head.transaction);
-        writeValues(file, row);
-        filling.batch.rows++;
-        filling.batch.rollIfLong(file);
+        filling.batch.wrote(file, writeValues(file, row));
       }
     });
     filled.catch(() => {}); // told to the delivery

@@ -129,6 +129,16 @@ export class StreamReader {
     return encoder;
   }
 
+  /** Under FULL the key is the catalog's, which may have changed since RELATION was sent. */
+  refreshEncoders(): void {
+    const { facts, metadataPrefix } = this.#parts;
+    for (const [oid, encoder] of this.#encoders) {
+      if (encoder?.relation.replicaIdentity !== "full") continue;
+      const fresh = makeEncoder(encoder.relation, facts, metadataPrefix);
+      if (fresh.shapeId !== encoder.shapeId) this.#encoders.set(oid, fresh);
+    }
+  }
+
   #describe(payload: Buffer): void {
     const { facts, metadataPrefix, shapeSeen } = this.#parts;
     const relation = readRelation(payload);

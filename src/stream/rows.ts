@@ -1,5 +1,5 @@
 import { Buffer } from "node:buffer";
-import { appendTuple, appendValue, NULL, TEXT, UNCHANGED, worstCaseCsvBytes } from "../csv/tuple.ts";
+import { appendTuple, appendValue, NULL, TEXT, tupleCsvBytes, UNCHANGED, worstCaseCsvBytes } from "../csv/tuple.ts";
 import type { OpenFile } from "./batch.ts";
 import type { Transaction } from "./transaction.ts";
 
@@ -20,32 +20,46 @@ export interface RowHead {
   readonly seq: number;
 }
 
-/** Writes one row: the tuple that begins at `at` and ends at `to`. `unchanged` is the JSON list, or null. */
-export function writeRow(file: OpenFile, head: RowHead, tuple: Buffer, span: { at: number; to: number }, unchanged: Buffer | null): void {
-  const { writer } = file;
+/** A tuple: bytes `at` to `to` of `bytes`. */
+export interface TupleSpan {
+  readonly bytes: Buffer;
+  readonly at: number;
+  readonly to: number;
+}
+
+/** Above this, a row's room is counted instead of estimated: twice a large value would be a lot of memory. */
+const COUNT_FROM_BYTES = 256 * 1024;
+
+/** Writes one row and returns its CSV bytes. `unchanged` is the JSON list, or null. */
+export function writeRow({ writer }: OpenFile, head: RowHead, span: TupleSpan, unchanged: Buffer | null): number {
+  const tuple = span.bytes;
   const bytes = span.to - span.at;
-  const columns = tuple.readUInt16BE(span.at);
   const list = unchanged ? 2 * unchanged.length + 2 : 0;
-  writer.reserve(ROW_FRAME_BYTES + worstCaseCsvBytes(bytes, columns) + list);
+  const room =
+    bytes < COUNT_FROM_BYTES ? worstCaseCsvBytes(bytes, tuple.readUInt16BE(span.at)) : tupleCsvBytes(tuple, span.at);
+  writer.reserve(ROW_FRAME_BYTES + room + list);
   const out = writer.buffer;
-  let end = appendHead(out, writer.end, head);
+  const start = writer.end;
+  let end = appendHead(out, start, head);
   if (unchanged) end = appendValue(unchanged, 0, unchanged.length, out, end);
   end = appendTuple(tuple, span.at, out, end);
   out[end++] = LF;
   writer.end = end;
   writer.rows++;
+  return end - start;
 }
 
-/** Writes a `t` row: no values. */
-export function writeTruncated(file: OpenFile, head: RowHead, columns: number): void {
-  const { writer } = file;
+/** Writes a `t` row, which has no values, and returns its CSV bytes. */
+export function writeTruncated({ writer }: OpenFile, head: RowHead, columns: number): number {
   writer.reserve(ROW_FRAME_BYTES + columns);
   const out = writer.buffer;
-  let end = appendHead(out, writer.end, head);
+  const start = writer.end;
+  let end = appendHead(out, start, head);
   for (let column = 0; column < columns; column++) out[end++] = COMMA;
   out[end++] = LF;
   writer.end = end;
   writer.rows++;
+  return end - start;
 }
 
 function appendHead(out: Buffer, end: number, { op, transaction, seq }: RowHead): number {

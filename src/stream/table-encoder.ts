@@ -12,6 +12,8 @@ export interface TableFacts {
   primaryKey(oid: number): readonly string[];
   /** Whether unchanged values of a change must be read back, because a copy may have missed the row they stand in. */
   mustFill(oid: number, commitLsn: bigint): boolean;
+  /** A row is longer than what memory.max promises. */
+  largeRow(shape: Shape, bytes: number): void;
 }
 
 /** Everything about a relation in one shape that its rows need; made once per RELATION message. */
