@@ -127,17 +127,13 @@ WHEN NOT MATCHED AND NOT source.${gone} THEN INSERT (
 function mergeSource(shape: TableShape, names: TableNames, columns: readonly TypedColumn[]): string {
   const key = names.own("row_key");
   const instance = names.own("instance");
-  const position = names.own("position");
   const rows = rowsQuery(shape, names, { touched: { relation: "touched", key } });
   const touched = `touched AS (
   SELECT ${keyText(shape, names)} AS ${key}
   FROM ${names.stream}
   WHERE ${names.meta.op} <> 't'
   UNION
-  SELECT o.${key}
-  FROM ${names.current} o
-  CROSS JOIN voided v
-  WHERE ${positionOf(names, "o")} < v.${position}
+${voidedKeys(shape, names)}
 )`;
   const old = `old_rows AS (
   SELECT o.${key}, o.${instance}
@@ -155,4 +151,26 @@ ${selectList(columns)},
   new_rows.${key} IS NULL AS ${names.own("is_gone")}
 FROM new_rows
 FULL OUTER JOIN old_rows ON new_rows.${key} = old_rows.${key} AND new_rows.${instance} = old_rows.${instance}`;
+}
+
+/**
+ * Keys that a `t` row may concern. A row with a key is gone if it is older. In a bag the rows and deletes with the
+ * same values were balanced against each other, old ones and newer ones, so a new `t` row has all of it counted anew.
+ */
+function voidedKeys(shape: TableShape, names: TableNames): string {
+  const key = names.own("row_key");
+  if (shape.key.length > 0) {
+    return `  SELECT o.${key}
+  FROM ${names.current} o
+  CROSS JOIN voided v
+  WHERE ${positionOf(names, "o")} < v.${names.own("position")}`;
+  }
+  const isNew = `EXISTS (SELECT 1 FROM ${names.stream} WHERE ${names.meta.op} = 't')`;
+  return `  SELECT ${key}
+  FROM changes
+  WHERE ${names.meta.op} <> 't' AND ${isNew}
+  UNION
+  SELECT ${key}
+  FROM ${names.current}
+  WHERE ${isNew}`;
 }

@@ -89,7 +89,7 @@ describe.each<IdentifierMode>(["upper", "quoted"])("with %s identifiers", (ident
           expect(await rowsOf(shape, `"PUBLIC".${spelled(name)}`), `${name}: task`).toEqual(expected);
         }
       }),
-      { numRuns: 60 },
+      { numRuns: 40 },
     );
   });
 

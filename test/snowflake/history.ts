@@ -79,7 +79,6 @@ export interface History {
     readonly committedAt: string;
     readonly states: States;
   }[];
-  /** Index of the first moment from which on the tables' states are what the files say. */
   readonly final: States;
 }
 
@@ -123,6 +122,7 @@ class Historian {
   readonly #moments: History["moments"][number][] = [];
   /** The table of which a copy in two sessions is under way: its changes send every value. */
   #filling = -1;
+  #emittedAt = -1n;
   #lsn = 0x1_0000_0000n - 400n;
   #seq = 0;
   #micros = 1_795_330_980_000_000n;
@@ -160,8 +160,10 @@ class Historian {
     this.#committedAt = formatTimestamp(this.#micros);
   }
 
+  /** A transaction that changed nothing is not in the stage, and so is no moment. */
   #moment(): void {
-    const { states } = { states: this.#snapshot() };
+    if (this.#emittedAt !== this.#lsn) return;
+    const states = this.#snapshot();
     this.#moments.push({ lsn: formatLsn(this.#lsn as Lsn), committedAt: this.#committedAt, states });
   }
 
@@ -170,6 +172,7 @@ class Historian {
   }
 
   #emit(index: number, op: string, values: Row, unchanged: readonly string[] = []): void {
+    this.#emittedAt = this.#lsn;
     const seq = op === "r" || (op === "t" && this.#seq === 0) ? 0 : this.#seq++;
     this.#open[index]?.push({ op, lsn: this.#lsn, seq, committedAt: this.#committedAt, unchanged, values });
   }

@@ -61,12 +61,19 @@ const RENAMED = [
   "TO_JSON",
 ];
 
+interface Task {
+  readonly name: string;
+  /** Translated. */
+  readonly merge: string;
+  readonly stream: string;
+}
+
 export class SnowflakeOnDuckDB {
   readonly connection: DuckDBConnection;
   readonly #polyglot: typeof Polyglot;
   readonly #instance: DuckDBInstance;
   #database = "";
-  readonly #tasks: { name: string; body: string; stream: string }[] = [];
+  readonly #tasks: Task[] = [];
 
   private constructor(instance: DuckDBInstance, connection: DuckDBConnection, polyglot: typeof Polyglot) {
     this.#instance = instance;
@@ -111,17 +118,27 @@ export class SnowflakeOnDuckDB {
 
   /** Runs every task whose stream has rows, and moves the stream on. */
   async runTasks(): Promise<void> {
-    for (const { name, body, stream } of this.#tasks) {
-      await this.#run("BEGIN");
-      const seen = await this.connection.runAndReadAll(`SELECT COUNT(*), MAX(landed_as) FROM ${stream}`);
-      const [count, last] = seen.getRows()[0] ?? [];
-      if (Number(count) > 0) {
-        await this.#run(this.transpile(body), name);
-        await this.#run(
-          `INSERT OR REPLACE INTO consumed VALUES ('${stream.replaceAll("'", "''")}', ${String(last)})`,
-        );
-      }
-      await this.#run("COMMIT");
+    for (const task of this.#tasks) await this.#inTransaction(() => this.#runTask(task));
+  }
+
+  async #runTask({ name, merge, stream }: Task): Promise<void> {
+    const seen = await this.connection.runAndReadAll(`SELECT COUNT(*), MAX(landed_as) FROM ${stream}`);
+    const [count, last] = seen.getRows()[0] ?? [];
+    if (Number(count) === 0) return;
+    await this.#run(merge, name);
+    const consumed = `('${stream.replaceAll("'", "''")}', ${String(last)})`;
+    await this.#run(`INSERT OR REPLACE INTO consumed VALUES ${consumed}`);
+  }
+
+  /** The stream moves on only if the MERGE commits. */
+  async #inTransaction(work: () => Promise<void>): Promise<void> {
+    await this.connection.run("BEGIN");
+    try {
+      await work();
+      await this.connection.run("COMMIT");
+    } catch (error) {
+      await this.connection.run("ROLLBACK");
+      throw error;
     }
   }
 
@@ -209,10 +226,10 @@ export class SnowflakeOnDuckDB {
   #rememberTask(name: string, statement: string): void {
     const stream =
       /SYSTEM\$STREAM_HAS_DATA\('((?:[^']|'')+)'\)/.exec(statement)?.[1]?.replaceAll("''", "'") ?? "";
-    const body = statement.slice(statement.indexOf("\nAS\n") + 4);
+    const merge = this.transpile(statement.slice(statement.indexOf("\nAS\n") + 4));
     const known = this.#tasks.findIndex((task) => task.name === name);
     if (known >= 0) this.#tasks.splice(known, 1);
-    this.#tasks.push({ name, body, stream });
+    this.#tasks.push({ name, merge, stream });
   }
 }
 
