@@ -53,5 +53,7 @@ export function mayResume(record: TableRecord, now: CatalogTable): boolean {
   if (JSON.stringify(record.catalog.columns) !== JSON.stringify(now.columns)) return false;
   const planned = record.copy.storages;
   if (planned.length !== now.storages.length) return false;
-  return now.storages.every(({ oid, filenode }, i) => planned[i]?.oid === oid && planned[i]?.filenode === filenode);
+  return now.storages.every(
+    ({ oid, filenode }, i) => planned[i]?.oid === oid && planned[i]?.filenode === filenode,
+  );
 }

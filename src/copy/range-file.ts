@@ -45,7 +45,10 @@ export class RangeFile {
   constructor(options: RangeFileOptions) {
     this.#options = options;
     const { table, metadataPrefix, point, pointMicros } = options;
-    this.#header = csvRecord([...metadataColumns(metadataPrefix), ...table.columns.map((column) => column.name)]);
+    this.#header = csvRecord([
+      ...metadataColumns(metadataPrefix),
+      ...table.columns.map((column) => column.name),
+    ]);
     // `_unchanged` stays empty. A single column comes with an empty one before it, whose comma is this one.
     const comma = table.columns.length >= 2 ? "," : "";
     this.#prefix = Buffer.from(`r,${formatLsn(point)},0,${formatTimestamp(pointMicros)},${comma}`);
@@ -55,7 +58,9 @@ export class RangeFile {
 
   #writeTruncated(at: Lsn): void {
     const { table, pointMicros } = this.#options;
-    const row = Buffer.from(`t,${formatLsn(at)},0,${formatTimestamp(pointMicros)},${",".repeat(table.columns.length)}\n`);
+    const row = Buffer.from(
+      `t,${formatLsn(at)},0,${formatTimestamp(pointMicros)},${",".repeat(table.columns.length)}\n`,
+    );
     this.#append(row, Buffer.alloc(0));
   }
 
@@ -108,7 +113,7 @@ export class RangeFile {
   async finish(): Promise<DeliveredFile[]> {
     if (this.#writer.rows > 0 || this.#finishing.length === 0) this.#finishOne();
     else this.#writer.discard();
-    return await Promise.all(this.#finishing);
+    return Promise.all(this.#finishing);
   }
 
   discard(): void {

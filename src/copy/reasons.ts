@@ -13,7 +13,10 @@ export function whyCopyAgain(record: TableRecord, now: CatalogTable): string | n
     return `it was ${before.schema}.${before.name} before`;
   }
   return (
-    keyReason(before, now) ?? columnReason(record, now) ?? storageReason(before, now) ?? labelReason(before, now)
+    keyReason(before, now) ??
+    columnReason(record, now) ??
+    storageReason(before, now) ??
+    labelReason(before, now)
   );
 }
 
@@ -21,7 +24,9 @@ function keyReason(before: CatalogTable, now: CatalogTable): string | null {
   if (before.insertOnly !== now.insertOnly) {
     return now.insertOnly ? "its replica identity was lost" : "it has gained a replica identity";
   }
-  return JSON.stringify(before.key) === JSON.stringify(now.key) ? null : `its key is now (${now.key.join(", ")})`;
+  return JSON.stringify(before.key) === JSON.stringify(now.key)
+    ? null
+    : `its key is now (${now.key.join(", ")})`;
 }
 
 function columnReason(record: TableRecord, now: CatalogTable): string | null {
@@ -36,7 +41,8 @@ function columnReason(record: TableRecord, now: CatalogTable): string | null {
       continue;
     }
     if (old.name !== column.name) return `column ${old.name} was renamed to ${column.name}`;
-    const alike = old.typeOid === column.typeOid || (SAME_TEXT.has(old.typeOid) && SAME_TEXT.has(column.typeOid));
+    const alike =
+      old.typeOid === column.typeOid || (SAME_TEXT.has(old.typeOid) && SAME_TEXT.has(column.typeOid));
     if (!alike) return `the type of column ${column.name} was changed`;
   }
   return null;
@@ -46,7 +52,9 @@ function storageReason(before: CatalogTable, now: CatalogTable): string | null {
   const rewritten = before.columnsVersion !== now.columnsVersion;
   if (!now.partitioned) {
     // VACUUM FULL and TRUNCATE give a new filenode, too, but leave the definitions of the columns alone.
-    return rewritten && before.storages[0]?.filenode !== now.storages[0]?.filenode ? "it was rewritten" : null;
+    return rewritten && before.storages[0]?.filenode !== now.storages[0]?.filenode
+      ? "it was rewritten"
+      : null;
   }
   const attached = new Map(before.storages.map((storage) => [storage.oid, storage]));
   if (attached.size !== now.storages.length) return "a partition was attached or detached";

@@ -33,7 +33,14 @@ export interface CopierParts {
 
 export interface CopierEvents {
   readonly planned: (table: string, ranges: number, resumed: boolean) => void;
-  readonly copied: (range: { table: string; number: number; ranges: number; rows: number; bytes: number; tookMs: number }) => void;
+  readonly copied: (range: {
+    table: string;
+    number: number;
+    ranges: number;
+    rows: number;
+    bytes: number;
+    tookMs: number;
+  }) => void;
   readonly tableCopied: (table: string, rows: number, bytes: number) => void;
   readonly refused: (table: string, error: unknown) => void;
 }
@@ -85,7 +92,9 @@ export class CopyRun {
     const { delivery, shapes, events } = this.#parts;
     const now = new Map(this.#session.tables.map((table) => [table.oid, table]));
     const tables = oids.flatMap((oid) => now.get(oid) ?? []);
-    const sizes = await this.#session.sizes(tables.flatMap((table) => table.storages.map((storage) => storage.oid)));
+    const sizes = await this.#session.sizes(
+      tables.flatMap((table) => table.storages.map((storage) => storage.oid)),
+    );
     const changed: TableEvent[] = [];
     for (const table of tables) {
       const record = delivery.state.tables[table.oid];
@@ -138,7 +147,9 @@ export class CopyRun {
     if (this.#failure !== null || this.#signal.aborted || this.#left.has(oid)) return true;
     const ageMs = performance.now() - this.#startedAtMs;
     if (tries >= BUSY_TRIES) return true;
-    return !bag && ageMs > 0 && ageMs + this.#longestRangeMs > this.#parts.maxAgeMs && this.#longestRangeMs > 0;
+    return (
+      !bag && ageMs > 0 && ageMs + this.#longestRangeMs > this.#parts.maxAgeMs && this.#longestRangeMs > 0
+    );
   }
 
   #failed(task: Task, error: unknown): RangeFailure {
@@ -162,7 +173,10 @@ export class CopyRun {
     try {
       const rows = await this.#read(worker, range, catalog, file);
       const files = await file.finish();
-      const published = this.#publish({ oid, number: range.number, firstPoint: copy.firstPoint, rows, startedAtMs }, files);
+      const published = this.#publish(
+        { oid, number: range.number, firstPoint: copy.firstPoint, rows, startedAtMs },
+        files,
+      );
       this.#publishing.add(published);
       void published.finally(() => this.#publishing.delete(published));
     } catch (error) {
@@ -195,9 +209,23 @@ export class CopyRun {
     const bytes = files.reduce((sum, file) => sum + file.file.bytes, 0);
     try {
       const range: TableEvent = { event: "range", oid, firstPoint, number, rows, bytes };
-      await delivery.submit({ kind: "batch", files, events: [range], endLsn: null, firstLsn: null, committedAt: null });
+      await delivery.submit({
+        kind: "batch",
+        files,
+        events: [range],
+        endLsn: null,
+        firstLsn: null,
+        committedAt: null,
+      });
       const ranges = this.#rangesOf(oid);
-      events.copied({ table: this.#nameOf(oid), number, ranges, rows, bytes, tookMs: performance.now() - startedAtMs });
+      events.copied({
+        table: this.#nameOf(oid),
+        number,
+        ranges,
+        rows,
+        bytes,
+        tookMs: performance.now() - startedAtMs,
+      });
       await this.#completeIfDone(oid, firstPoint);
     } catch (error) {
       this.#failure ??= error;
@@ -227,4 +255,3 @@ export class CopyRun {
     return record ? tableName(record.catalog) : `relation ${oid}`;
   }
 }
-

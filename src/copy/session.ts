@@ -9,7 +9,9 @@ export interface Session {
   /** The captured tables as of that point. */
   readonly tables: readonly CatalogTable[];
   readonly workers: number;
-  sizes(oids: readonly number[]): Promise<ReadonlyMap<number, { readonly pages: number; readonly bytes: number }>>;
+  sizes(
+    oids: readonly number[],
+  ): Promise<ReadonlyMap<number, { readonly pages: number; readonly bytes: number }>>;
   /** Reads pages `from` to `to` as CSV rows, views that die when `onRow` returns; resolves with their number. */
   copy(
     worker: number,

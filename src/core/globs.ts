@@ -4,7 +4,10 @@
  */
 export function matcher(globs: readonly string[]): (name: string) => boolean {
   const patterns = globs.map((glob) => {
-    const source = glob.replace(/[.+^${}()|[\]\\]/g, "\\$&").replaceAll("*", ".*").replaceAll("?", ".");
+    const source = glob
+      .replace(/[.+^${}()|[\]\\]/g, "\\$&")
+      .replaceAll("*", ".*")
+      .replaceAll("?", ".");
     return new RegExp(`^${source}$`, "su");
   });
   return (name) => patterns.some((pattern) => pattern.test(name));

@@ -23,6 +23,15 @@ export interface ShapeField {
 export function shapeId(shape: Shape, metadataPrefix: string): string {
   const { oid, schema, table, replicaIdentity, key } = shape;
   const columns = shape.columns.map((column) => [column.name, column.typeOid, column.typeModifier]);
-  const text = JSON.stringify([DOCUMENT_FORMAT, oid, schema, table, replicaIdentity, columns, key, metadataPrefix]);
+  const text = JSON.stringify([
+    DOCUMENT_FORMAT,
+    oid,
+    schema,
+    table,
+    replicaIdentity,
+    columns,
+    key,
+    metadataPrefix,
+  ]);
   return createHash("sha256").update(text).digest("hex").slice(0, 16);
 }

@@ -68,7 +68,13 @@ export type CopyProgress =
       readonly bytes: number;
     }
   /** Complete; changes that committed before `lastPoint` still need their unchanged values. */
-  | { readonly phase: "copied"; readonly firstPoint: string; readonly lastPoint: string; readonly rows: number; readonly bytes: number };
+  | {
+      readonly phase: "copied";
+      readonly firstPoint: string;
+      readonly lastPoint: string;
+      readonly rows: number;
+      readonly bytes: number;
+    };
 
 /** A captured table in the log's state. */
 export interface TableRecord {

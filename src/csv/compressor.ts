@@ -142,7 +142,10 @@ function openStream(compression: Compression): zlib.Gzip {
   const chunkSize = OUTPUT_CHUNK_BYTES;
   if (compression === "gzip") return zlib.createGzip({ level: GZIP_LEVEL, chunkSize });
   const zstd = zlib as unknown as ZlibWithZstd;
-  return zstd.createZstdCompress({ chunkSize, params: { [zstd.constants.ZSTD_c_compressionLevel]: ZSTD_LEVEL } });
+  return zstd.createZstdCompress({
+    chunkSize,
+    params: { [zstd.constants.ZSTD_c_compressionLevel]: ZSTD_LEVEL },
+  });
 }
 
 async function compressWhole(bytes: Buffer, compression: Compression): Promise<Buffer> {
@@ -150,11 +153,11 @@ async function compressWhole(bytes: Buffer, compression: Compression): Promise<B
     case "none":
       return bytes;
     case "gzip":
-      return await promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.gzip)(bytes, { level: GZIP_LEVEL });
+      return promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.gzip)(bytes, { level: GZIP_LEVEL });
     case "zstd": {
       const zstd = zlib as unknown as ZlibWithZstd;
       const params = { [zstd.constants.ZSTD_c_compressionLevel]: ZSTD_LEVEL };
-      return await new Promise((resolve, reject) =>
+      return new Promise((resolve, reject) =>
         zstd.zstdCompress(bytes, { params }, (error, out) => (error ? reject(error) : resolve(out))),
       );
     }

@@ -1,4 +1,4 @@
-import { Buffer } from "node:buffer";
+import type { Buffer } from "node:buffer";
 
 /**
  * Tuples of pgoutput as CSV, bytes to bytes, exactly as `COPY … (FORMAT csv)` writes the same values.
@@ -31,57 +31,72 @@ export function tupleCsvBytes(tuple: Buffer, at: number): number {
     const to = at + 4 + tuple.readUInt32BE(at);
     at += 4;
     room += to - at;
-    for (let quote = tuple.indexOf(QUOTE, at); quote >= 0 && quote < to; quote = tuple.indexOf(QUOTE, quote + 1)) room++;
+    for (
+      let quote = tuple.indexOf(QUOTE, at);
+      quote >= 0 && quote < to;
+      quote = tuple.indexOf(QUOTE, quote + 1)
+    )
+      room++;
     at = to;
   }
   return room;
 }
 
+/** Where rows are written: a buffer and how far it is filled. A file's writer is one. */
+export interface ByteOutput {
+  readonly buffer: Buffer;
+  end: number;
+}
+
 /**
- * Appends the values of the tuple at `at`, a comma before each, to `out` at `end`; returns the new end.
- * An unchanged value is written as NULL: the caller lists it. `out` must have room for the worst case.
+ * Appends the values of the tuple at `at`, a comma before each, to `out`, which has room for the worst case. An
+ * unchanged value is written as NULL: the caller lists it.
  */
-export function appendTuple(tuple: Buffer, at: number, out: Buffer, end: number): number {
+export function appendTuple(out: ByteOutput, tuple: Buffer, at: number): void {
   const columns = ((tuple[at] as number) << 8) | (tuple[at + 1] as number);
   at += 2;
   for (let column = 0; column < columns; column++) {
-    out[end++] = COMMA;
+    out.buffer[out.end++] = COMMA;
     if (tuple[at++] !== TEXT) continue;
     const length = tuple.readUInt32BE(at);
     at += 4;
-    end = appendValue(tuple, at, at + length, out, end);
+    appendValue(out, tuple, at, at + length);
     at += length;
   }
   if (at > tuple.length) throw new RangeError("a tuple is longer than its message");
-  return end;
 }
 
 /** Appends one value, `from` to `to` of `source`; an empty one is `""`. */
-export function appendValue(source: Buffer, from: number, to: number, out: Buffer, end: number): number {
+export function appendValue(out: ByteOutput, source: Buffer, from: number, to: number): void {
+  const { buffer } = out;
+  let end = out.end;
   if (from === to) {
-    out[end] = QUOTE;
-    out[end + 1] = QUOTE;
-    return end + 2;
+    buffer[end++] = QUOTE;
+    buffer[end++] = QUOTE;
+    out.end = end;
+    return;
   }
-  let write = end;
   for (let read = from; read < to; read++) {
     const byte = source[read] as number;
     // All four special bytes are at most a comma: one comparison clears nearly every byte.
     if (byte <= COMMA && (byte === COMMA || byte === QUOTE || byte === LF || byte === CR)) {
-      return appendQuoted(source, from, to, out, end);
+      appendQuoted(out, source, from, to);
+      return;
     }
-    out[write++] = byte;
+    buffer[end++] = byte;
   }
-  return write;
+  out.end = end;
 }
 
-function appendQuoted(source: Buffer, from: number, to: number, out: Buffer, end: number): number {
-  out[end++] = QUOTE;
+function appendQuoted(out: ByteOutput, source: Buffer, from: number, to: number): void {
+  const { buffer } = out;
+  let end = out.end;
+  buffer[end++] = QUOTE;
   for (let read = from; read < to; read++) {
     const byte = source[read] as number;
-    if (byte === QUOTE) out[end++] = QUOTE;
-    out[end++] = byte;
+    if (byte === QUOTE) buffer[end++] = QUOTE;
+    buffer[end++] = byte;
   }
-  out[end++] = QUOTE;
-  return end;
+  buffer[end++] = QUOTE;
+  out.end = end;
 }

@@ -1,9 +1,8 @@
 import { OperatorError, ReplacedError, TransientError } from "../core/errors.ts";
 import { tableFilter } from "../core/globs.ts";
 import { MemoryAccount } from "../core/memory.ts";
-import { Delivery } from "../delivery/delivery.ts";
+import { Delivery, type Published } from "../delivery/delivery.ts";
 import { readDocument } from "../delivery/log.ts";
-import { patience } from "../delivery/patience.ts";
 import { discardLeftovers, publishLast } from "../delivery/recover.ts";
 import { ShapeBook } from "../delivery/shapes.ts";
 import type { TableEvent } from "../delivery/state.ts";
@@ -11,8 +10,8 @@ import type { LogFile } from "../core/document.ts";
 import { readBack } from "../postgres/read-back.ts";
 import { isConnectionLoss } from "../postgres/sql-connection.ts";
 import { typeNames } from "../postgres/type-names.ts";
-import { Pump } from "../stream/pump.ts";
-import { Copying } from "./copying.ts";
+import { Pump, type PumpParts } from "../stream/pump.ts";
+import { Copying, type CopyingParts } from "./copying.ts";
 import { CatalogWatch } from "./catalog-watch.ts";
 import { factsOf } from "./facts.ts";
 import { onLargeRow, onLost, onPublished } from "./reports.ts";
@@ -28,81 +27,104 @@ const BATCH_SHARE = 0.35;
 /** Part of shutdown.timeout that is left for saying goodbye. */
 const FAREWELL_MS = 2_000;
 
+export interface Attempt {
+  readonly held: Held;
+  /** Ends everything that the attempt waits for. */
+  readonly over: AbortController;
+  readonly stop: AbortSignal;
+  /** Told when there is something to drain. */
+  readonly begun: () => void;
+}
+
 /**
  * One hold on the slot, from taking over to the loss of whatever it depends on. Everything that it does not publish is
  * thrown away at the end: starting and recovering are the same. Resolves when drained, rejects with the reason.
  */
-export async function runAttempt(parts: LockParts, held: Held, stop: AbortSignal): Promise<void> {
-  const over = new AbortController();
-  const { store, settings, observations } = parts;
-  const patiently = patience(over.signal, {
-    failed: (what, error) => observations.storeFailing(`${what}: ${(error as Error).message}`),
-    recovered: () => observations.storeWorks(),
-  });
-  const lostTables: LogFile[] = [];
-  const delivery = new Delivery({
-    store,
-    log: held.log,
-    patiently,
-    events: {
-      published: (published) => onPublished(parts, published),
-      lost: (files) => {
-        onLost(parts, files);
-        void delivery.record(copyAgain(delivery, files)).then(() => copying?.wake());
-      },
-    },
-  });
+export async function runAttempt(parts: LockParts, attempt: Attempt): Promise<void> {
+  const { store, patiently } = parts;
+  const { held } = attempt;
   let copying: Copying | null = null;
+  const lost = (files: readonly LogFile[]): void => {
+    onLost(parts, files);
+    void delivery.record(copyAgain(delivery, files)).then(() => copying?.wake());
+  };
+  const events = { published: (published: Published) => onPublished(parts, published), lost };
+  const delivery = new Delivery({ store, log: held.log, patiently, events });
   try {
-    await takeOver(parts, { held, delivery, patiently, lostTables });
-    const memory = new MemoryAccount(Math.max(LEAST_ROW_BYTES, settings.memory.maxBytes - BASE_BYTES));
-    const shapes = new ShapeBook({
-      store,
-      patiently,
-      typeNames: (types) => parts.sql.use((client) => typeNames(client, types)),
-      metadataPrefix: settings.format.metadataPrefix,
-    });
-    const captures = tableFilter(settings.source);
+    await takeOver(parts, held, delivery);
+    const captures = tableFilter(parts.settings.source);
     const catalog = new CatalogWatch(parts, { delivery, captures });
     await catalog.look();
-    const writer = { store, memory, compression: settings.format.compression, patiently, fileMaxBytes: settings.file.maxBytes };
+    const shapes = shapeBook(parts);
+    const writer = writerParts(parts);
     const pump = new Pump({
-      source: held.stream,
-      delivery,
-      batch: writer,
-      facts: factsOf(() => delivery.state, { captures, largeRow: (shape, bytes) => onLargeRow(parts, shape, bytes) }),
-      readBack: (table, keys) => parts.sql.use((client) => readBack(client, table, keys)),
-      limits: { flushAfterMs: settings.flush.intervalMs, maxBatchBytes: settings.flush.maxBytes, maxHeldBytes: memory.limitBytes * BATCH_SHARE },
-      metadataPrefix: settings.format.metadataPrefix,
-      startLsn: held.from,
+      ...pumpParts(parts, { delivery, shapes, writer, captures, held }),
       shapeSeen: (encoder) => catalog.shapeSeen(encoder.shape),
-      recordShapes: async (encoders) => await shapes.record([...encoders].map((encoder) => encoder.shape)),
     });
     copying = new Copying(parts, { delivery, shapes, writer, captures });
     catalog.onCopies = () => {
       pump.refreshEncoders();
       copying?.wake();
     };
-    await live(parts, { held, pump, copying, catalog, over, stop });
+    await live(parts, { ...attempt, pump, copying, catalog });
   } finally {
-    over.abort();
+    attempt.over.abort();
     await held.stream.stop();
   }
 }
 
-interface TakingOver {
-  readonly held: Held;
-  readonly delivery: Delivery;
-  readonly patiently: ReturnType<typeof patience>;
-  readonly lostTables: LogFile[];
+function shapeBook({ store, patiently, settings, sql }: LockParts): ShapeBook {
+  const { metadataPrefix } = settings.format;
+  return new ShapeBook({
+    store,
+    patiently,
+    metadataPrefix,
+    typeNames: (types) => sql.use((client) => typeNames(client, types)),
+  });
+}
+
+type Writer = CopyingParts["writer"];
+
+function writerParts({ store, patiently, settings }: LockParts): Writer {
+  const memory = new MemoryAccount(Math.max(LEAST_ROW_BYTES, settings.memory.maxBytes - BASE_BYTES));
+  return {
+    store,
+    memory,
+    compression: settings.format.compression,
+    patiently,
+    fileMaxBytes: settings.file.maxBytes,
+  };
+}
+
+function pumpParts(parts: LockParts, own: CopyingParts & { held: Held }): Omit<PumpParts, "shapeSeen"> {
+  const { settings, sql } = parts;
+  const { delivery, shapes, writer, captures, held } = own;
+  return {
+    source: held.stream,
+    delivery,
+    batch: writer,
+    facts: factsOf(() => delivery.state, {
+      captures,
+      largeRow: (shape, bytes) => onLargeRow(parts, shape, bytes),
+    }),
+    readBack: (table, keys) => sql.use((client) => readBack(client, table, keys)),
+    limits: {
+      flushAfterMs: settings.flush.intervalMs,
+      maxBatchBytes: settings.flush.maxBytes,
+      maxHeldBytes: writer.memory.limitBytes * BATCH_SHARE,
+    },
+    metadataPrefix: settings.format.metadataPrefix,
+    startLsn: held.from,
+    recordShapes: (encoders) => shapes.record([...encoders].map((encoder) => encoder.shape)),
+  };
 }
 
 /**
  * Does the last document again and writes one of our own after it: from here on a daemon that we replaced fails at its
  * next write to the log. Only then are uploads that nobody recorded thrown away.
  */
-async function takeOver(parts: LockParts, { held, delivery, patiently }: TakingOver): Promise<void> {
-  const { store, log } = parts;
+async function takeOver(parts: LockParts, held: Held, delivery: Delivery): Promise<void> {
+  const { store, log, patiently } = parts;
   const { reading, from } = held;
   const sequence = held.log.state.sequence;
   if (await patiently("read the log", () => readDocument(store, sequence + 1))) {
@@ -115,13 +137,30 @@ async function takeOver(parts: LockParts, { held, delivery, patiently }: TakingO
     log.error({ damage: reading.damage }, "log documents are gone: all tables are copied afresh");
     events.push({ event: "copyAll", reason: reading.damage });
   }
-  await delivery.submit({ kind: "start", files: [], events, endLsn: from, firstLsn: null, committedAt: null });
-  const discarded = await patiently("discard uploads", () => discardLeftovers(store)).catch((error: unknown) => {
-    if (!(error instanceof OperatorError)) throw error;
-    log.warn({ err: error }, "uploads of an earlier run could not be discarded");
-    return 0;
+  await delivery.submit({
+    kind: "start",
+    files: [],
+    events,
+    endLsn: from,
+    firstLsn: null,
+    committedAt: null,
   });
-  log.info({ from_lsn: from, sequence: held.log.state.sequence, recovered_files: reading?.last.files.length ?? 0, discarded_uploads: discarded }, "started");
+  const discarded = await patiently("discard uploads", () => discardLeftovers(store)).catch(
+    (error: unknown) => {
+      if (!(error instanceof OperatorError)) throw error;
+      log.warn({ err: error }, "uploads of an earlier run could not be discarded");
+      return 0;
+    },
+  );
+  log.info(
+    {
+      from_lsn: from,
+      sequence: held.log.state.sequence,
+      recovered_files: reading?.last.files.length ?? 0,
+      discarded_uploads: discarded,
+    },
+    "started",
+  );
 }
 
 /** Files that were recorded and are gone: their tables have a hole that only a new copy mends. */
@@ -130,28 +169,33 @@ function copyAgain(delivery: Delivery, lost: readonly LogFile[]): TableEvent[] {
   return [...oids].flatMap((oid): TableEvent[] => {
     const record = delivery.state.tables[oid];
     if (!record) return [];
-    return [{ event: "table", table: { ...record, copy: { phase: "pending", reason: "a staged file was gone before it could be published" } } }];
+    return [
+      {
+        event: "table",
+        table: {
+          ...record,
+          copy: { phase: "pending", reason: "a staged file was gone before it could be published" },
+        },
+      },
+    ];
   });
 }
 
-interface Living {
-  readonly held: Held;
+interface Living extends Attempt {
   readonly pump: Pump;
   readonly copying: Copying;
   readonly catalog: CatalogWatch;
-  readonly over: AbortController;
-  readonly stop: AbortSignal;
 }
 
 /** Everything at once, until the first of it fails or the drain is done. */
 async function live(parts: LockParts, living: Living): Promise<void> {
-  const { held, pump, copying, catalog, over, stop } = living;
+  const { held, pump, copying, catalog, over, stop, begun } = living;
   const { observations, settings } = parts;
   observations.watch(() => pump.position());
-  held.stream.begin(
-    { onPayload: (payload) => pump.read(payload), onKeepalive: (walEnd, urgent) => pump.keepalive(walEnd, urgent) },
-    held.from,
-  );
+  held.stream.begin({
+    onPayload: (payload) => pump.read(payload),
+    onKeepalive: (walEnd, urgent) => pump.keepalive(walEnd, urgent),
+  });
   const failing = [
     held.stream.done,
     copying.run(over.signal),
@@ -164,15 +208,21 @@ async function live(parts: LockParts, living: Living): Promise<void> {
     observations.stateChanged("draining");
     copying.stop();
     pump.drain();
-    setTimeout(() => pump.fail(new DrainTimeout()), Math.max(0, settings.shutdown.timeoutMs - FAREWELL_MS)).unref();
+    setTimeout(
+      () => pump.fail(new DrainTimeout()),
+      Math.max(0, settings.shutdown.timeoutMs - FAREWELL_MS),
+    ).unref();
   };
+  begun();
   if (stop.aborted) drain();
   stop.addEventListener("abort", drain, { once: true });
   try {
     await pump.done;
   } catch (error) {
     if (!(error instanceof DrainTimeout)) throw explain(error);
-    parts.log.warn("the drain took longer than shutdown.timeout; what is not published is sent again at the next start");
+    parts.log.warn(
+      "the drain took longer than shutdown.timeout; what is not published is sent again at the next start",
+    );
   } finally {
     stop.removeEventListener("abort", drain);
     over.abort();
@@ -186,6 +236,7 @@ class DrainTimeout extends Error {
 }
 
 function explain(error: unknown): unknown {
-  if (error instanceof OperatorError || error instanceof TransientError || error instanceof ReplacedError) return error;
+  if (error instanceof OperatorError || error instanceof TransientError || error instanceof ReplacedError)
+    return error;
   return isConnectionLoss(error) ? new TransientError((error as Error).message, { cause: error }) : error;
 }

@@ -72,6 +72,7 @@ export class CatalogWatch {
   async look(): Promise<void> {
     const { sql, settings, serverVersion } = this.#parts;
     const { source } = settings;
+    const startedAtMs = performance.now();
     const names = publicationsOf(source.publication);
     const catalog = await sql.use(async (client) => {
       const all = await readCatalog(client, source.schemas, serverVersion);
@@ -84,18 +85,32 @@ export class CatalogWatch {
     const difference = compareCatalog(this.#delivery.state, captured);
     await this.#delivery.record(difference.events);
     reportDifference(this.#parts, difference);
-    const notCaptured = [...catalog.notCaptured.filter(({ table }) => this.#wantsName(table)), ...unpublished];
+    const notCaptured = [
+      ...catalog.notCaptured.filter(({ table }) => this.#wantsName(table)),
+      ...unpublished,
+    ];
     reportTables(this.#parts, this.#delivery.state, notCaptured);
+    const tookMs = Math.round(performance.now() - startedAtMs);
+    this.#parts.log.debug(
+      { tables: captured.length, copies: difference.copies.length, took_ms: tookMs },
+      "catalog read",
+    );
     if (difference.copies.length > 0) this.onCopies();
   }
 
   /** Marks tables as to be copied afresh; resolves with the names of those that are not captured. */
   async resync(tables: readonly string[] | "all"): Promise<string[]> {
     const records = Object.values(this.#delivery.state.tables);
-    const wanted = tables === "all" ? records : records.filter((record) => tables.includes(tableName(record.catalog)));
+    const wanted =
+      tables === "all" ? records : records.filter((record) => tables.includes(tableName(record.catalog)));
     const copy = { phase: "pending", reason: "an operator asked for it" } as const;
     await this.#delivery.record(wanted.map((record) => ({ event: "table", table: { ...record, copy } })));
-    for (const { catalog } of wanted) this.#parts.observations.raise("copied-afresh", { table: tableName(catalog), reason: copy.reason }, tableName(catalog));
+    for (const { catalog } of wanted)
+      this.#parts.observations.raise(
+        "copied-afresh",
+        { table: tableName(catalog), reason: copy.reason },
+        tableName(catalog),
+      );
     this.onCopies();
     const known = new Set(wanted.map((record) => tableName(record.catalog)));
     return tables === "all" ? [] : tables.filter((table) => !known.has(table));
@@ -112,10 +127,13 @@ function splitPublished(
   tables: readonly CatalogTable[],
   published: ReadonlySet<number>,
 ): { captured: CatalogTable[]; unpublished: Catalog["notCaptured"] } {
-  const isIn = (table: CatalogTable): boolean => published.has(table.oid) || (table.partitioned && table.storages.length === 0);
+  const isIn = (table: CatalogTable): boolean =>
+    published.has(table.oid) || (table.partitioned && table.storages.length === 0);
   return {
     captured: tables.filter(isIn),
-    unpublished: tables.filter((table) => !isIn(table)).map((table) => ({ table: tableName(table), reason: "it is in no publication of ours" })),
+    unpublished: tables
+      .filter((table) => !isIn(table))
+      .map((table) => ({ table: tableName(table), reason: "it is in no publication of ours" })),
   };
 }
 

@@ -88,7 +88,12 @@ export class Copying {
   #waiting(): number[] {
     const now = performance.now();
     return Object.values(this.#own.delivery.state.tables)
-      .filter(({ catalog, copy }) => copy.phase !== "copied" && !this.#inSession.has(catalog.oid) && (this.#refusedUntilMs.get(catalog.oid) ?? 0) < now)
+      .filter(
+        ({ catalog, copy }) =>
+          copy.phase !== "copied" &&
+          !this.#inSession.has(catalog.oid) &&
+          (this.#refusedUntilMs.get(catalog.oid) ?? 0) < now,
+      )
       .map((record) => record.catalog.oid);
   }
 
@@ -122,7 +127,10 @@ export class Copying {
       } catch (error) {
         if (ended.aborted) return;
         if (!isTransient(error)) throw error;
-        this.#parts.log.warn({ err: error, tables: left.length }, "a copy session was lost; the next one goes on with what is missing");
+        this.#parts.log.warn(
+          { err: error, tables: left.length },
+          "a copy session was lost; the next one goes on with what is missing",
+        );
       }
       if (!oids.some((oid) => this.#isLeft(oid))) return;
       await delay(pauseMs, undefined, { signal: ended }).catch(() => {});
@@ -132,7 +140,11 @@ export class Copying {
 
   #isLeft(oid: number): boolean {
     const copy = this.#own.delivery.state.tables[oid]?.copy;
-    return copy !== undefined && copy.phase !== "copied" && (this.#refusedUntilMs.get(oid) ?? 0) < performance.now();
+    return (
+      copy !== undefined &&
+      copy.phase !== "copied" &&
+      (this.#refusedUntilMs.get(oid) ?? 0) < performance.now()
+    );
   }
 
   /** True if it got as far as reading. */
@@ -173,7 +185,8 @@ export class Copying {
     log.error({ err: error, table }, "the server refuses to copy a table; it is tried again");
     observations.raise("copy-refused", { table, problem: (error as Error).message }, table);
     for (const { catalog } of Object.values(this.#own.delivery.state.tables)) {
-      if (tableName(catalog) === table) this.#refusedUntilMs.set(catalog.oid, performance.now() + REFUSED_PAUSE_MS);
+      if (tableName(catalog) === table)
+        this.#refusedUntilMs.set(catalog.oid, performance.now() + REFUSED_PAUSE_MS);
     }
   }
 
@@ -182,7 +195,13 @@ export class Copying {
     const { source, snapshot } = settings;
     const workers = this.#sessions.size > 0 ? 1 : snapshot.workers;
     try {
-      const session = await CopySession.open({ source, schemas: source.schemas, serverVersion, workers, waitMs: POINT_WAIT_MS });
+      const session = await CopySession.open({
+        source,
+        schemas: source.schemas,
+        serverVersion,
+        workers,
+        waitMs: POINT_WAIT_MS,
+      });
       observations.clear("slot-creation-waits");
       const tables = session.catalog.tables.filter((table) => this.#own.captures(table.schema, table.name));
       return sessionOf(session, tables);
@@ -211,8 +230,9 @@ function sessionOf(session: CopySession, tables: Session["tables"]): Session {
 export function rangeFailure(error: unknown): RangeFailure {
   if (error instanceof TableBusyError) return "busy";
   if (error instanceof TableChangedError) return "changed";
-  if (error instanceof OperatorError || error instanceof ReplacedError || isConnectionLoss(error)) return "lost";
-  return sqlState(error) === undefined ? "lost" : "refused";
+  if (error instanceof OperatorError || error instanceof ReplacedError || isConnectionLoss(error))
+    return "lost";
+  return sqlState(error) === "" ? "lost" : "refused";
 }
 
 function isTransient(error: unknown): boolean {

@@ -1,12 +1,13 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { OperatorError, ReplacedError, TransientError, UploadLostError } from "../core/errors.ts";
+import { messageOf, OperatorError, ReplacedError, TransientError, UploadLostError } from "../core/errors.ts";
+import { patience } from "../delivery/patience.ts";
 import { FailureLog } from "../observe/failures.ts";
 import { lagJson } from "../observe/status-json.ts";
 import { connectSource } from "../postgres/connect.ts";
 import { explainSqlError, SqlConnection } from "../postgres/sql-connection.ts";
 import { runAttempt } from "./attempt.ts";
 import type { DaemonParts } from "./parts.ts";
-import { takeSlot } from "./slot-lock.ts";
+import { isSlotTaken, takeSlot, type Held, type LockParts } from "./slot-lock.ts";
 
 /** How often a standby looks whether the slot is free: it has to take over within 5 s of a clean exit. */
 const STANDBY_LOOK_MS = 1_000;
@@ -21,28 +22,10 @@ const HEALTHY_MS = 60_000;
  */
 export async function runDaemon(parts: DaemonParts, stop: AbortSignal): Promise<void> {
   const { observations, log, settings } = parts;
-  const failures = new FailureLog(log, "the pipeline starts again");
   const lagLines = setInterval(() => log.info(lagFields(parts), "lag"), settings.log.lagIntervalMs).unref();
   observations.start();
-  let pauseMs = FIRST_PAUSE_MS;
   try {
-    while (!stop.aborted) {
-      const startedAtMs = performance.now();
-      try {
-        if (await attempt(parts, stop)) return;
-        failures.recovered();
-        pauseMs = STANDBY_LOOK_MS;
-      } catch (error) {
-        if (stop.aborted && isPassing(error)) return;
-        if (!isPassing(error)) throw error;
-        failures.failed(error);
-        parts.metrics.reconnected();
-        if (error instanceof TransientError) observations.sourceDown(error.message);
-        if (performance.now() - startedAtMs > HEALTHY_MS) pauseMs = FIRST_PAUSE_MS;
-      }
-      await delay(pauseMs, undefined, { signal: stop }).catch(() => {});
-      pauseMs = Math.min(LONGEST_PAUSE_MS, pauseMs * 2);
-    }
+    await attempts(parts, stop);
   } catch (error) {
     if (error instanceof OperatorError) observations.blocked(error.message, error.mend);
     throw error;
@@ -52,42 +35,88 @@ export async function runDaemon(parts: DaemonParts, stop: AbortSignal): Promise<
   }
 }
 
+/** One attempt after the other, with growing pauses, until one is drained. */
+async function attempts(parts: DaemonParts, stop: AbortSignal): Promise<void> {
+  const failures = new FailureLog(parts.log, "the pipeline starts again");
+  let pauseMs = FIRST_PAUSE_MS;
+  while (!stop.aborted) {
+    const startedAtMs = performance.now();
+    try {
+      await attempt(parts, stop);
+      return;
+    } catch (error) {
+      if (stop.aborted && (isPassing(error) || error === stop.reason)) return;
+      if (!isPassing(error)) throw error;
+      failures.failed(error);
+      parts.metrics.reconnected();
+      if (error instanceof TransientError) parts.observations.sourceDown(error.message);
+    }
+    if (performance.now() - startedAtMs > HEALTHY_MS) pauseMs = FIRST_PAUSE_MS;
+    await delay(pauseMs, undefined, { signal: stop }).catch(() => {});
+    pauseMs = Math.min(LONGEST_PAUSE_MS, pauseMs * 2);
+  }
+}
+
 /** Worth another attempt from the log on. */
 function isPassing(error: unknown): boolean {
-  return error instanceof TransientError || error instanceof ReplacedError || error instanceof UploadLostError;
+  return (
+    error instanceof TransientError || error instanceof ReplacedError || error instanceof UploadLostError
+  );
 }
 
 function lagFields({ observations }: DaemonParts): object {
   const { tableCounts } = observations.status();
-  const copying = tableCounts.ranges > 0 ? { ranges: tableCounts.ranges, ranges_done: tableCounts.rangesDone } : {};
+  const copying =
+    tableCounts.ranges > 0 ? { ranges: tableCounts.ranges, ranges_done: tableCounts.rangesDone } : {};
   return { ...lagJson(observations.lag()), ...copying };
 }
 
-/** True when drained, false when another daemon holds the slot. */
-async function attempt(parts: DaemonParts, stop: AbortSignal): Promise<boolean> {
+/** Resolves when drained, or stopped as a standby. */
+async function attempt(parts: DaemonParts, stop: AbortSignal): Promise<void> {
   const { settings, observations } = parts;
   const serverVersion = await versionOf(parts);
   const sql = new SqlConnection(settings.source, serverVersion);
-  const lock = { ...parts, sql, serverVersion };
+  const over = new AbortController();
+  const patiently = patience(over.signal, {
+    failed: (what, error) => observations.storeFailing(`${what}: ${messageOf(error)}`),
+    recovered: () => observations.storeWorks(),
+  });
+  // Until there is something to drain, a stop ends the attempt wherever it waits.
+  const endEarly = (): void => over.abort(stop.reason);
+  stop.addEventListener("abort", endEarly, { once: true });
   try {
-    const held = await takeSlot(lock);
-    if (!held) {
-      observations.stateChanged("standby");
-      return false;
-    }
+    const lock = { ...parts, sql, serverVersion, patiently };
+    const held = await takeWhenFree(lock, stop);
+    if (!held) return;
     observations.sourceUp();
-    await runAttempt(lock, held, stop);
-    return true;
+    const begun = (): void => stop.removeEventListener("abort", endEarly);
+    await runAttempt(lock, { held, over, stop, begun });
   } finally {
+    stop.removeEventListener("abort", endEarly);
+    over.abort();
     sql.close();
   }
+}
+
+/** Waits as a standby while another daemon streams. Null: stopped meanwhile. */
+async function takeWhenFree(lock: LockParts, stop: AbortSignal): Promise<Held | null> {
+  while (!stop.aborted) {
+    const held = await takeSlot(lock);
+    if (held) return held;
+    lock.observations.stateChanged("standby");
+    do await delay(STANDBY_LOOK_MS, undefined, { signal: stop }).catch(() => {});
+    while (!stop.aborted && (await isSlotTaken(lock)));
+  }
+  return null;
 }
 
 /** 13 … 18 */
 async function versionOf({ settings }: DaemonParts): Promise<number> {
   const client = await connectSource(settings.source, "sql", { atStart: false });
   try {
-    const { rows } = await client.query<{ version: number }>("SELECT pg_catalog.current_setting('server_version_num')::int4 / 10000 AS version");
+    const { rows } = await client.query<{ version: number }>(
+      "SELECT pg_catalog.current_setting('server_version_num')::int4 / 10000 AS version",
+    );
     return rows[0]?.version ?? 0;
   } catch (error) {
     throw explainSqlError(error);

@@ -6,7 +6,11 @@ import type { State, TableEvent } from "../delivery/state.ts";
 export interface Difference {
   readonly events: readonly TableEvent[];
   /** Tables that will be copied, with the reason. */
-  readonly copies: readonly { readonly table: CatalogTable; readonly reason: string; readonly again: boolean }[];
+  readonly copies: readonly {
+    readonly table: CatalogTable;
+    readonly reason: string;
+    readonly again: boolean;
+  }[];
   /** Tables that are not captured any more. */
   readonly gone: readonly TableRecord[];
 }
@@ -22,9 +26,15 @@ export function compareCatalog(state: State, tables: readonly CatalogTable[]): D
     const reason = record ? reasonFor(record, table) : FIRST_COPY;
     if (reason !== null) {
       copies.push({ table, reason, again: record !== undefined });
-      events.push({ event: "table", table: { catalog: table, names: namesOf(table), copy: { phase: "pending", reason } } });
+      events.push({
+        event: "table",
+        table: { catalog: table, names: namesOf(table), copy: { phase: "pending", reason } },
+      });
     } else if (record && isNews(record, table)) {
-      events.push({ event: "table", table: { ...record, catalog: table, names: rememberNames(record.names, table) } });
+      events.push({
+        event: "table",
+        table: { ...record, catalog: table, names: rememberNames(record.names, table) },
+      });
     }
   }
   const there = new Set(tables.map((table) => table.oid));

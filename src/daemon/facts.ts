@@ -3,10 +3,7 @@ import type { State } from "../delivery/state.ts";
 import type { TableFacts } from "../stream/table-encoder.ts";
 
 /** What the stream needs to know of tables, read from the state that the log adds up to. */
-export function factsOf(
-  state: () => State,
-  own: Pick<TableFacts, "captures" | "largeRow">,
-): TableFacts {
+export function factsOf(state: () => State, own: Pick<TableFacts, "captures" | "largeRow">): TableFacts {
   return {
     ...own,
     primaryKey: (oid) => state().tables[oid]?.catalog.key ?? [],

@@ -15,8 +15,10 @@ export async function openParts(settings: Settings, log: Log, version: string): 
     slot: settings.source.slot,
     publication: settings.source.publication,
     flushIntervalMs: settings.flush.intervalMs,
-    onNotice: ({ id, level, title, message, mend, count }) => log[level]({ notice: id, message, mend, count }, title),
-    onCleared: (id, title, lastedSeconds) => log.info({ notice: id, lasted_seconds: lastedSeconds }, `over: ${title}`),
+    onNotice: ({ id, level, title, message, mend, count }) =>
+      log[level]({ notice: id, message, mend, count }, title),
+    onCleared: (id, title, lastedSeconds) =>
+      log.info({ notice: id, lasted_seconds: lastedSeconds }, `over: ${title}`),
   });
   const metrics = createMetrics(() => observations.status());
   return { settings, store, log, observations, metrics, version };

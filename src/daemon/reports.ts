@@ -13,7 +13,10 @@ import type { DaemonParts } from "./parts.ts";
 
 /** What happened, told to log, metrics and page. No decision is made here. */
 
-export function onPublished({ log, observations, metrics }: DaemonParts, { document, tookMs }: Published): void {
+export function onPublished(
+  { log, observations, metrics }: DaemonParts,
+  { document, tookMs }: Published,
+): void {
   const { files, sequence, endLsn, committedAt } = document;
   const batch = {
     sequence,
@@ -30,10 +33,17 @@ export function onPublished({ log, observations, metrics }: DaemonParts, { docum
   metrics.batchPublished({ ...batch, oldestCommitMs: batch.committedMs });
   const rows = files.reduce((sum, file) => sum + file.rows, 0);
   const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
-  log.info({ sequence, files: files.length, rows, bytes, staged_lsn: endLsn, took_ms: batch.tookMs }, "staged");
+  log.info(
+    { sequence, files: files.length, rows, bytes, staged_lsn: endLsn, took_ms: batch.tookMs },
+    "staged",
+  );
 }
 
-export function onLargeRow({ observations }: Pick<DaemonParts, "observations">, shape: Shape, bytes: number): void {
+export function onLargeRow(
+  { observations }: Pick<DaemonParts, "observations">,
+  shape: Shape,
+  bytes: number,
+): void {
   const table = `${shape.schema}.${shape.table}`;
   observations.raise("row-large", { table, size: humanBytes(bytes) }, table);
 }
@@ -41,12 +51,22 @@ export function onLargeRow({ observations }: Pick<DaemonParts, "observations">, 
 export function onLost({ log, observations }: DaemonParts, files: readonly LogFile[]): void {
   for (const table of new Set(files.map((file) => file.table))) {
     const keys = files.filter((file) => file.table === table).map((file) => file.key);
-    log.error({ table, files: keys }, "staged files are gone before they could be published: the table is copied afresh");
-    observations.raise("copied-afresh", { table, reason: "a staged file was gone before it could be published" }, table);
+    log.error(
+      { table, files: keys },
+      "staged files are gone before they could be published: the table is copied afresh",
+    );
+    observations.raise(
+      "copied-afresh",
+      { table, reason: "a staged file was gone before it could be published" },
+      table,
+    );
   }
 }
 
-export function copierEvents({ log, observations, metrics }: DaemonParts, state: () => State): Omit<CopierEvents, "refused"> {
+export function copierEvents(
+  { log, observations, metrics }: DaemonParts,
+  state: () => State,
+): Omit<CopierEvents, "refused"> {
   return {
     planned: (table, ranges, resumed) => {
       log.info({ table, ranges, resumed }, "copying");
@@ -74,7 +94,11 @@ export function reportDifference({ log, observations }: DaemonParts, { copies, g
   for (const record of gone) log.warn({ table: tableName(record.catalog) }, "table is not captured any more");
 }
 
-export function reportTables({ observations }: DaemonParts, state: State, notCaptured: Parameters<DaemonParts["observations"]["tablesChanged"]>[1]): void {
+export function reportTables(
+  { observations }: DaemonParts,
+  state: State,
+  notCaptured: Parameters<DaemonParts["observations"]["tablesChanged"]>[1],
+): void {
   observations.tablesChanged(Object.values(state.tables).map(statusOf), notCaptured);
 }
 
@@ -85,7 +109,14 @@ export function statusOf(record: TableRecord): TableStatus {
     case "pending":
       return { ...about, phase: "pending", rangesDone: 0, ranges: 0, rows: 0, bytes: 0 };
     case "copying":
-      return { ...about, phase: "copying", rangesDone: copy.done.length, ranges: rangesOf(copy.storages).length, rows: copy.rows, bytes: copy.bytes };
+      return {
+        ...about,
+        phase: "copying",
+        rangesDone: copy.done.length,
+        ranges: rangesOf(copy.storages).length,
+        rows: copy.rows,
+        bytes: copy.bytes,
+      };
     case "copied":
       return { ...about, phase: "copied", rangesDone: 0, ranges: 0, rows: copy.rows, bytes: copy.bytes };
     default:

@@ -8,7 +8,10 @@ import type { LockParts } from "./slot-lock.ts";
 const RECONNECT_MS = 5_000;
 
 /** Takes requests of `pgstage resync` until the attempt is over; a lost connection is made again. */
-export async function listenForResync(parts: LockParts, own: { catalog: CatalogWatch; signal: AbortSignal }): Promise<void> {
+export async function listenForResync(
+  parts: LockParts,
+  own: { catalog: CatalogWatch; signal: AbortSignal },
+): Promise<void> {
   const { settings, serverVersion, log } = parts;
   const { catalog, signal } = own;
   while (!signal.aborted) {

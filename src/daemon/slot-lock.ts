@@ -2,6 +2,7 @@ import type { PipelineIdentity } from "../core/document.ts";
 import { OperatorError, TransientError } from "../core/errors.ts";
 import { type Lsn } from "../core/lsn.ts";
 import { Log, readLog, type Reading } from "../delivery/log.ts";
+import type { Patiently } from "../delivery/file-writer.ts";
 import { unborn } from "../delivery/state.ts";
 import { connectSource, sourceClientConfig } from "../postgres/connect.ts";
 import { createStatement, ensurePublications, publicationsOf } from "../postgres/publication.ts";
@@ -26,10 +27,18 @@ export interface Held {
 export interface LockParts extends DaemonParts {
   readonly sql: SqlConnection;
   readonly serverVersion: number;
+  /** For what the store is asked for before and while the slot is held. */
+  readonly patiently: Patiently;
 }
 
 /** How long a slot's creation waits for running transactions before it says for whom, and tries again. */
 const CREATE_WAIT_MS = 10_000;
+
+/** Whether somebody streams from the slot now. */
+export async function isSlotTaken({ sql, settings, serverVersion }: LockParts): Promise<boolean> {
+  const slot = await sql.use((client) => readSlot(client, settings.source.slot, serverVersion));
+  return slot?.active ?? false;
+}
 
 /** Takes the slot, whose one reader is the log's one writer. Null: somebody else has it. */
 export async function takeSlot(parts: LockParts): Promise<Held | null> {
@@ -44,7 +53,7 @@ export async function takeSlot(parts: LockParts): Promise<Held | null> {
     // First the slot, then the log: a live daemon moves both, and the slot last.
     const slot = await sql.use((client) => readSlot(client, source.slot, serverVersion));
     if (slot?.active) return null;
-    reading = await readLog(store);
+    reading = await parts.patiently("read the log", () => readLog(store));
     const known = reading?.state.pipeline.timeline ?? identity.timeline;
     const branchedAt = await branchPoint(replication, identity.timeline, known);
     plan = planStart({ state: reading?.state ?? null, slot, identity, branchedAt });
@@ -55,7 +64,7 @@ export async function takeSlot(parts: LockParts): Promise<Held | null> {
   const log = new Log(store, { ...state, pipeline: identity }, reading?.stateKeys ?? []);
   if (plan.slot === "wait") return null;
   const from = plan.slot === "create" ? await makeSlot(parts, log, reading === null) : plan.from;
-  const stream = await openStream(parts);
+  const stream = await openStream(parts, plan.slot === "create" ? from : plan.confirmed);
   return stream ? { stream, log, reading, from } : null;
 }
 
@@ -76,7 +85,8 @@ async function makeSlot(parts: LockParts, log: Log, firstStart: boolean): Promis
     observations.clear("slot-creation-waits");
     return consistentPoint;
   } catch (error) {
-    if (sqlState(error) === "42710") throw new TransientError(`slot ${source.slot} was made by another daemon`, { cause: error });
+    if (sqlState(error) === "42710")
+      throw new TransientError(`slot ${source.slot} was made by another daemon`, { cause: error });
     if (error instanceof TransientError) {
       const [holder = "a transaction that is running"] = await sql.use(blockersOf);
       observations.hold("slot-creation-waits", { holder });
@@ -87,7 +97,11 @@ async function makeSlot(parts: LockParts, log: Log, firstStart: boolean): Promis
   }
 }
 
-async function openStream({ settings, sql, serverVersion }: LockParts): Promise<ReplicationStream | null> {
+/** `confirmed` is what the slot says by itself: repeating it keeps the connection alive and moves nothing. */
+async function openStream(
+  { settings, sql, serverVersion }: LockParts,
+  confirmed: Lsn,
+): Promise<ReplicationStream | null> {
   const { source } = settings;
   const names = publicationsOf(source.publication);
   const present = await sql.use(async (client) => {
@@ -108,7 +122,13 @@ async function openStream({ settings, sql, serverVersion }: LockParts): Promise<
       client: await sourceClientConfig(source, "replication", { serverVersion }),
       slot: source.slot,
       publications: present,
-      isAlive: (pid) => sql.use(async (client) => (await client.query("SELECT 1 FROM pg_catalog.pg_stat_activity WHERE pid = $1", [pid])).rowCount === 1),
+      confirmed,
+      isAlive: (pid) =>
+        sql.use(
+          async (client) =>
+            (await client.query("SELECT 1 FROM pg_catalog.pg_stat_activity WHERE pid = $1", [pid]))
+              .rowCount === 1,
+        ),
     });
   } catch (error) {
     if (sqlState(error) === "55006") return null; // object_in_use: another daemon was faster

@@ -12,7 +12,9 @@ export interface ServerFacts {
 
 /** On a replication connection. Source: PostgreSQL, "Streaming Replication Protocol", IDENTIFY_SYSTEM. */
 export async function identifySystem(replication: Client): Promise<ServerFacts> {
-  const { rows } = await replication.query<{ systemid: string; timeline: number; dbname: string }>("IDENTIFY_SYSTEM");
+  const { rows } = await replication.query<{ systemid: string; timeline: number; dbname: string }>(
+    "IDENTIFY_SYSTEM",
+  );
   const [row] = rows;
   if (!row) throw new TransientError("IDENTIFY_SYSTEM gave no row");
   return { systemIdentifier: String(row.systemid), timeline: Number(row.timeline), database: row.dbname };
@@ -36,6 +38,9 @@ function decodeBytea(text: string): string {
   return text.startsWith("\\x") ? Buffer.from(text.slice(2), "hex").toString("utf8") : text;
 }
 
-export function identityOf(facts: ServerFacts, names: { slot: string; publication: string }): PipelineIdentity {
+export function identityOf(
+  facts: ServerFacts,
+  names: { slot: string; publication: string },
+): PipelineIdentity {
   return { ...facts, slot: names.slot, publication: names.publication };
 }

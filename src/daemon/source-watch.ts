@@ -27,7 +27,14 @@ export async function watchSource(parts: LockParts, own: { pump: Pump; signal: A
       const { slot, sourceLsn, clockMs, oldest } = sample;
       const wal =
         slot?.restartLsn && slot.confirmedFlushLsn
-          ? { slot: { restartLsn: slot.restartLsn, confirmedFlushLsn: slot.confirmedFlushLsn, safeWalBytes: slot.safeWalBytes, oldestTransaction: oldest } }
+          ? {
+              slot: {
+                restartLsn: slot.restartLsn,
+                confirmedFlushLsn: slot.confirmedFlushLsn,
+                safeWalBytes: slot.safeWalBytes,
+                oldestTransaction: oldest,
+              },
+            }
           : {};
       observations.sourceSampled({ sourceLsn, sourceClockMs: clockMs, ...wal });
     } catch (error) {
@@ -42,13 +49,20 @@ export async function watchSource(parts: LockParts, own: { pump: Pump; signal: A
 function refuseLostSlot(slot: SlotInfo | null, name: string): void {
   if (slot && slot.walStatus !== "lost" && slot.invalidation === null) return;
   throw new OperatorError(
-    slot ? `slot ${name} was invalidated by the server while we streamed (${slot.invalidation ?? "its WAL was removed"})` : `slot ${name} was dropped by somebody while we streamed`,
+    slot
+      ? `slot ${name} was invalidated by the server while we streamed (${slot.invalidation ?? "its WAL was removed"})`
+      : `slot ${name} was dropped by somebody while we streamed`,
     "run `pgstage resync --all`: the next start makes a new slot and copies every table afresh. To prevent it, raise max_slot_wal_keep_size",
   );
 }
 
 async function readSample(client: Client, slot: string, serverVersion: number): Promise<Sample> {
-  const { rows } = await client.query<{ lsn: string; clock_ms: number; pid: number | null; age: number | null }>(
+  const { rows } = await client.query<{
+    lsn: string;
+    clock_ms: number;
+    pid: number | null;
+    age: number | null;
+  }>(
     `SELECT pg_catalog.pg_current_wal_flush_lsn()::text AS lsn,
             extract(epoch FROM pg_catalog.clock_timestamp())::float8 * 1000 AS clock_ms, o.pid, o.age
        FROM (SELECT 1) one

@@ -9,8 +9,8 @@ export type StartPlan =
   /** Nothing is there yet, or the log was born and the slot was not: make the slot. */
   | { readonly slot: "create" }
   /** The log was born and the slot made, but its first position was not recorded: it is ours, and this is it. */
-  | { readonly slot: "adopt"; readonly from: Lsn }
-  | { readonly slot: "continue"; readonly from: Lsn }
+  | { readonly slot: "adopt"; readonly from: Lsn; readonly confirmed: Lsn }
+  | { readonly slot: "continue"; readonly from: Lsn; readonly confirmed: Lsn }
   /** Another connection uses it: wait. */
   | { readonly slot: "wait"; readonly pid: number | null };
 
@@ -45,7 +45,7 @@ export function planStart(found: Found): StartPlan {
   if (slot.walStatus === "lost" || slot.invalidation !== null) throw lostSlot(slot, identity);
   const confirmed = slot.confirmedFlushLsn;
   if (confirmed === null) throw lostSlot(slot, identity);
-  if (state.endLsn === null) return { slot: "adopt", from: confirmed };
+  if (state.endLsn === null) return { slot: "adopt", from: confirmed, confirmed };
   const from = parseLsn(state.endLsn);
   if (confirmed > from) {
     throw new OperatorError(
@@ -53,7 +53,7 @@ export function planStart(found: Found): StartPlan {
       "run `pgstage resync --all`: the next start makes a new slot and copies every table afresh",
     );
   }
-  return { slot: "continue", from };
+  return { slot: "continue", from, confirmed };
 }
 
 function lostSlot(slot: SlotInfo, identity: PipelineIdentity): OperatorError {
@@ -65,8 +65,10 @@ function lostSlot(slot: SlotInfo, identity: PipelineIdentity): OperatorError {
 }
 
 function refuseForeignSlot(slot: SlotInfo, identity: PipelineIdentity): void {
-  if (slot.slotType === "logical" && slot.plugin === "pgoutput" && slot.database === identity.database) return;
-  const what = slot.slotType === "logical" ? `a ${slot.plugin} slot of database ${slot.database}` : "a physical slot";
+  if (slot.slotType === "logical" && slot.plugin === "pgoutput" && slot.database === identity.database)
+    return;
+  const what =
+    slot.slotType === "logical" ? `a ${slot.plugin} slot of database ${slot.database}` : "a physical slot";
   throw new OperatorError(`${identity.slot} is ${what}, not ours`, "choose another source.slot");
 }
 

@@ -127,7 +127,11 @@ export class Delivery {
         return content && "small" in content ? content.small : null;
       },
     });
-    const published: Published = { document, state: this.#log.state, tookMs: performance.now() - startedAtMs };
+    const published: Published = {
+      document,
+      state: this.#log.state,
+      tookMs: performance.now() - startedAtMs,
+    };
     this.#events.published(published);
     if (lost.length > 0) this.#events.lost(lost);
     await this.#tidy(new Set(named.flatMap((file) => ("pack" in file.staged ? [file.staged.pack] : []))));
@@ -163,7 +167,8 @@ function combine(group: readonly Submission[], files: readonly LogFile[], state:
   let firstLsn: Lsn | null = null;
   let committedAt: string | null = null;
   for (const submission of group) {
-    if (submission.endLsn !== null) endLsn = endLsn === null ? submission.endLsn : laterLsn(endLsn, submission.endLsn);
+    if (submission.endLsn !== null)
+      endLsn = endLsn === null ? submission.endLsn : laterLsn(endLsn, submission.endLsn);
     firstLsn ??= submission.firstLsn;
     committedAt = submission.committedAt ?? committedAt;
   }
@@ -188,7 +193,9 @@ export async function publishFiles(
   const queue = new PQueue({ concurrency: PUBLISH_AT_ONCE });
   const publishing = files.map((file) =>
     queue.add(async () => {
-      const outcome = await how.patiently(`publish ${file.key}`, () => publishFile(store, file, how.inMemory));
+      const outcome = await how.patiently(`publish ${file.key}`, () =>
+        publishFile(store, file, how.inMemory),
+      );
       if (outcome === "gone") lost.push(file);
     }),
   );
@@ -205,7 +212,7 @@ async function publishFile(
   file: LogFile,
   inMemory: (key: string) => Buffer | null,
 ): Promise<"published" | "gone"> {
-  if ("upload" in file.staged) return await store.publish(file.key, file.staged.upload as unknown as Receipt);
+  if ("upload" in file.staged) return store.publish(file.key, file.staged.upload as unknown as Receipt);
   const { pack, offset } = file.staged;
   const bytes = inMemory(file.key) ?? (await store.get(pack, { offset, length: file.bytes }));
   if (bytes?.length !== file.bytes) return (await store.has(file.key, file.checksum)) ? "published" : "gone";

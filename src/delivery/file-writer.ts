@@ -30,7 +30,10 @@ export interface FinishedFile {
   readonly bytes: number;
   readonly csvBytes: number;
   readonly checksum: string;
-  readonly content: { readonly small: Buffer } | { readonly packed: PackPlace } | { readonly upload: Receipt };
+  readonly content:
+    | { readonly small: Buffer }
+    | { readonly packed: PackPlace }
+    | { readonly upload: Receipt };
 }
 
 /** Bytes of a finished file that are still counted in the memory account. */
@@ -146,7 +149,12 @@ export class FileWriter {
     this.end = 0;
     await this.#compressor.end(last, counted);
     this.buffer = Buffer.alloc(0);
-    const summary = { rows: this.rows, bytes: this.#compressor.totalBytes, csvBytes, checksum: this.#compressor.checksum() };
+    const summary = {
+      rows: this.rows,
+      bytes: this.#compressor.totalBytes,
+      csvBytes,
+      checksum: this.#compressor.checksum(),
+    };
     if (!this.#upload && summary.bytes <= SMALL_FILE_BYTES) {
       return { ...summary, content: { small: this.#compressor.take() } };
     }
@@ -217,5 +225,4 @@ export class FileWriter {
     this.#waiting = [];
     for (const resolve of waiting) resolve();
   }
-
 }

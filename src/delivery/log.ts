@@ -38,7 +38,9 @@ export async function readLog(store: Store): Promise<Reading | null> {
   let state = base ?? unborn(last.pipeline);
   for (const document of documents) if (document) state = applyDocument(state, document);
   const damage =
-    missing === 0 ? null : `${missing} log document(s) before ${logKey(newest)} are gone (a bucket rule, or a person)`;
+    missing === 0
+      ? null
+      : `${missing} log document(s) before ${logKey(newest)} are gone (a bucket rule, or a person)`;
   return { state, last, damage, stateKeys };
 }
 
@@ -60,7 +62,8 @@ async function newestSequence(store: Store): Promise<number | null> {
 
 function sequenceOf(key: string): number {
   const match = /(\d+)\.json$/.exec(key);
-  if (!match) throw new OperatorError(`${key} is not a log document`, `remove it, or choose another stage.url`);
+  if (!match)
+    throw new OperatorError(`${key} is not a log document`, `remove it, or choose another stage.url`);
   return Number(match[1]);
 }
 
@@ -97,7 +100,9 @@ function parse<T extends { readonly format: number }>(key: string, bytes: Buffer
   try {
     document = JSON.parse(bytes.toString("utf8")) as T;
   } catch (error) {
-    throw new OperatorError(`${key} is not valid JSON`, "restore it from the bucket's versions", { cause: error });
+    throw new OperatorError(`${key} is not valid JSON`, "restore it from the bucket's versions", {
+      cause: error,
+    });
   }
   if (document.format > DOCUMENT_FORMAT) {
     throw new OperatorError(
@@ -148,7 +153,9 @@ export class Log {
   }
 
   get wantsState(): boolean {
-    return this.#state.sequence % DOCUMENTS_PER_STATE === 0 || Date.now() - this.#stateWrittenAtMs > STATE_EVERY_MS;
+    return (
+      this.#state.sequence % DOCUMENTS_PER_STATE === 0 || Date.now() - this.#stateWrittenAtMs > STATE_EVERY_MS
+    );
   }
 
   /** Writes the state down and forgets older ones. Only speeds up the next start: a failure loses nothing. */

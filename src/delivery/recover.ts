@@ -10,7 +10,7 @@ import type { Patiently } from "./file-writer.ts";
  * recorded and can no longer be published.
  */
 export async function publishLast(store: Store, last: LogDocument, patiently: Patiently): Promise<LogFile[]> {
-  return await publishFiles(store, last.files, { patiently, inMemory: () => null });
+  return publishFiles(store, last.files, { patiently, inMemory: () => null });
 }
 
 /**

@@ -33,7 +33,9 @@ export class ShapeBook {
 
   async #write(shape: Shape, id: string): Promise<void> {
     const { store, patiently, typeNames, metadataPrefix } = this.#parts;
-    const names = await patiently(`name the types of ${shape.schema}.${shape.table}`, () => typeNames(shape.columns));
+    const names = await patiently(`name the types of ${shape.schema}.${shape.table}`, () =>
+      typeNames(shape.columns),
+    );
     const document: ShapeDocument = {
       format: DOCUMENT_FORMAT,
       id,
@@ -48,6 +50,8 @@ export class ShapeBook {
       metadataPrefix,
     };
     const key = schemaKey(shape.schema, shape.table, id);
-    await patiently(`write ${key}`, () => store.putIfAbsent(key, Buffer.from(`${JSON.stringify(document, null, 1)}\n`)));
+    await patiently(`write ${key}`, () =>
+      store.putIfAbsent(key, Buffer.from(`${JSON.stringify(document, null, 1)}\n`)),
+    );
   }
 }

@@ -25,7 +25,12 @@ export type TableEvent =
       readonly rows: number;
       readonly bytes: number;
     }
-  | { readonly event: "copied"; readonly oid: number; readonly firstPoint: string; readonly lastPoint: string }
+  | {
+      readonly event: "copied";
+      readonly oid: number;
+      readonly firstPoint: string;
+      readonly lastPoint: string;
+    }
   | { readonly event: "forget"; readonly oid: number }
   /** Everything is to be copied again: documents of the log are gone, or an operator said so. */
   | { readonly event: "copyAll"; readonly reason: string };
@@ -82,7 +87,10 @@ function applyEvent(tables: Tables, event: TableEvent): void {
 
 type Copying = Extract<TableRecord["copy"], { phase: "copying" }>;
 
-function advance(copy: Copying, event: Extract<TableEvent, { event: "range" | "copied" }>): TableRecord["copy"] {
+function advance(
+  copy: Copying,
+  event: Extract<TableEvent, { event: "range" | "copied" }>,
+): TableRecord["copy"] {
   if (event.event === "copied") {
     const { firstPoint, rows, bytes } = copy;
     return { phase: "copied", firstPoint, lastPoint: event.lastPoint, rows, bytes };

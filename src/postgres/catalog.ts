@@ -56,21 +56,39 @@ interface PartitionRow {
  * All tables of the schemas, in a handful of queries whatever their number. Sees what the transaction of `client`
  * sees: inside a copy session that is the moment of its consistent point.
  */
-export async function readCatalog(client: ClientBase, schemas: readonly string[], serverVersion: number): Promise<Catalog> {
-  const query = async <T>(text: string, values: unknown[]): Promise<T[]> => (await client.query(text, values)).rows as T[];
+export async function readCatalog(
+  client: ClientBase,
+  schemas: readonly string[],
+  serverVersion: number,
+): Promise<Catalog> {
+  const query = async <T>(text: string, values: unknown[]): Promise<T[]> =>
+    (await client.query(text, values)).rows as T[];
   const relations = await query<RelationRow>(RELATIONS_SQL, [schemas]);
-  const partitions = await query<PartitionRow>(PARTITIONS_SQL, [relations.filter(isRoot).map((row) => row.oid)]);
+  const partitions = await query<PartitionRow>(PARTITIONS_SQL, [
+    relations.filter(isRoot).map((row) => row.oid),
+  ]);
   const leaves = partitions.map((row) => row.leaf);
   const known = new Map(relations.map((row) => [row.oid, row]));
   const elsewhere = leaves.filter((oid) => !known.has(oid));
   if (elsewhere.length > 0) {
-    const rows = await query<RelationRow>(RELATIONS_SQL.replace("n.nspname = ANY ($1)", "c.oid = ANY ($1::oid[])"), [elsewhere]);
+    const rows = await query<RelationRow>(
+      RELATIONS_SQL.replace("n.nspname = ANY ($1)", "c.oid = ANY ($1::oid[])"),
+      [elsewhere],
+    );
     for (const row of rows) known.set(row.oid, row);
   }
   const oids = [...known.keys()];
-  const attributes = groupBy(await query<AttributeRow>(ATTRIBUTES_SQL, [oids, serverVersion >= 18]), (row) => row.oid);
+  const attributes = groupBy(
+    await query<AttributeRow>(ATTRIBUTES_SQL, [oids, serverVersion >= 18]),
+    (row) => row.oid,
+  );
   const indexes = groupBy(await query<IndexRow>(INDEXES_SQL, [oids]), (row) => row.oid);
-  const labels = new Map((await query<{ oid: number; labels: Record<string, string> }>(LABELS_SQL, [oids])).map((row) => [row.oid, row.labels]));
+  const labels = new Map(
+    (await query<{ oid: number; labels: Record<string, string> }>(LABELS_SQL, [oids])).map((row) => [
+      row.oid,
+      row.labels,
+    ]),
+  );
   const byRoot = groupBy(partitions, (row) => row.root);
   const facts: Facts = { known, attributes, indexes, labels, byRoot };
   const tables = relations.filter(isCapturable).map((row) => describe(row, facts));
@@ -103,7 +121,9 @@ function describe(row: RelationRow, facts: Facts): CatalogTable {
   const storages = storagesOf(row, facts);
   const identity = IDENTITIES[row.identity] ?? "nothing";
   const key = keyOf(row, facts);
-  const usable = [row, ...storages.flatMap((storage) => facts.known.get(storage.oid) ?? [])].every((part) => hasIdentity(part, facts));
+  const usable = [row, ...storages.flatMap((storage) => facts.known.get(storage.oid) ?? [])].every((part) =>
+    hasIdentity(part, facts),
+  );
   return {
     oid: row.oid,
     schema: row.schema,
@@ -120,7 +140,12 @@ function describe(row: RelationRow, facts: Facts): CatalogTable {
   };
 }
 
-const IDENTITIES: Readonly<Record<string, ReplicaIdentity>> = { d: "default", n: "nothing", f: "full", i: "index" };
+const IDENTITIES: Readonly<Record<string, ReplicaIdentity>> = {
+  d: "default",
+  n: "nothing",
+  f: "full",
+  i: "index",
+};
 
 function columnOf(attribute: AttributeRow): TableColumn {
   const { attnum, name, type_oid, type_modifier } = attribute;
@@ -156,7 +181,8 @@ function hasIdentity(row: RelationRow, { indexes }: Facts): boolean {
 }
 
 function storagesOf(row: RelationRow, { known, byRoot }: Facts): Storage[] {
-  if (row.kind !== "p") return [{ oid: row.oid, schema: row.schema, name: row.name, filenode: row.filenode, attachedBy: 0 }];
+  if (row.kind !== "p")
+    return [{ oid: row.oid, schema: row.schema, name: row.name, filenode: row.filenode, attachedBy: 0 }];
   const leaves = (byRoot.get(row.oid) ?? []).flatMap(({ leaf, attached_by }) => {
     const relation = known.get(leaf);
     if (relation?.kind !== "r" || relation.persistence !== "p") return [];
@@ -169,15 +195,19 @@ function storagesOf(row: RelationRow, { known, byRoot }: Facts): Storage[] {
 /** Why a relation of a captured schema, or a part of it, is not captured. */
 function whyNot(row: RelationRow, { known, byRoot }: Facts): NotCaptured[] {
   const table = `${row.schema}.${row.name}`;
-  if (row.kind === "f" && !row.is_partition) return [{ table, reason: "a foreign table: its rows are not in this database" }];
+  if (row.kind === "f" && !row.is_partition)
+    return [{ table, reason: "a foreign table: its rows are not in this database" }];
   if (row.persistence === "u" && row.kind === "r" && !row.is_partition) {
-    return [{ table, reason: "unlogged: its changes are not in the WAL (ALTER TABLE … SET LOGGED captures it)" }];
+    return [
+      { table, reason: "unlogged: its changes are not in the WAL (ALTER TABLE … SET LOGGED captures it)" },
+    ];
   }
   if (!isRoot(row)) return [];
   return (byRoot.get(row.oid) ?? []).flatMap(({ leaf }) => {
     const part = known.get(leaf);
     if (!part || (part.kind === "r" && part.persistence === "p")) return [];
-    const reason = part.kind === "f" ? "a foreign partition" : "an unlogged partition: its changes are not in the WAL";
+    const reason =
+      part.kind === "f" ? "a foreign partition" : "an unlogged partition: its changes are not in the WAL";
     return [{ table: `${part.schema}.${part.name}`, reason: `${reason}, of ${table}` }];
   });
 }

@@ -78,8 +78,12 @@ class CopyOut {
 }
 
 /** Resolves with the number of rows that the server says it sent. */
-export async function copyOut(client: Client, text: string, onRow: (row: Buffer) => Promise<void> | null): Promise<number> {
+export async function copyOut(
+  client: Client,
+  text: string,
+  onRow: (row: Buffer) => Promise<void> | null,
+): Promise<number> {
   const copy = new CopyOut(text, onRow);
-  client.query(copy as unknown as Parameters<Client["query"]>[0]);
-  return await copy.done;
+  void client.query(copy as unknown as Parameters<Client["query"]>[0]);
+  return copy.done;
 }

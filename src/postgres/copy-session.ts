@@ -77,8 +77,14 @@ export class CopySession {
     const clients: Client[] = [];
     try {
       const slot = `${source.slot.slice(0, 40)}_copy_${process.pid}_${Date.now().toString(36)}`;
-      const { consistentPoint, snapshot } = await createSlot(replication, { slot, temporary: true, serverVersion, waitMs });
-      for (let i = 0; i < options.workers; i++) clients.push(await importSnapshot(source, serverVersion, snapshot));
+      const { consistentPoint, snapshot } = await createSlot(replication, {
+        slot,
+        temporary: true,
+        serverVersion,
+        waitMs,
+      });
+      for (let i = 0; i < options.workers; i++)
+        clients.push(await importSnapshot(source, serverVersion, snapshot));
       const [first] = clients as [Client];
       const catalog = await readCatalog(first, schemas, serverVersion);
       const pointMicros = await transactionMicros(first);
@@ -188,7 +194,11 @@ async function transactionMicros(client: Client): Promise<bigint> {
   return BigInt(rows[0]?.micros ?? 0);
 }
 
-async function importSnapshot(source: SourceAccess, serverVersion: number, snapshot: string): Promise<Client> {
+async function importSnapshot(
+  source: SourceAccess,
+  serverVersion: number,
+  snapshot: string,
+): Promise<Client> {
   const client = await connectSource(source, "copy", { serverVersion, atStart: false });
   try {
     await client.query("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY");

@@ -43,7 +43,11 @@ interface Member {
   readonly name: string;
 }
 
-export function planMembership(names: Publications, tables: readonly CatalogTable[], members: readonly Member[]): PublicationChange[] {
+export function planMembership(
+  names: Publications,
+  tables: readonly CatalogTable[],
+  members: readonly Member[],
+): PublicationChange[] {
   return [names.all, names.insertOnly].map((publication) => {
     const wanted = tables.filter((table) => table.insertOnly === (publication === names.insertOnly));
     const present = members.filter((member) => member.publication === publication);
@@ -58,13 +62,21 @@ export function planMembership(names: Publications, tables: readonly CatalogTabl
 }
 
 /** Creates the publications if they are not there; says what a DBA must run where we may not. */
-export async function ensurePublications(client: ClientBase, names: Publications, manage: boolean, serverVersion: number): Promise<void> {
+export async function ensurePublications(
+  client: ClientBase,
+  names: Publications,
+  manage: boolean,
+  serverVersion: number,
+): Promise<void> {
   const present = new Set((await readPublications(client, names)).map((row) => row.name));
   for (const name of [names.all, names.insertOnly]) {
     if (present.has(name)) continue;
     if (!manage) {
       if (name === names.insertOnly) continue;
-      throw new OperatorError(`publication ${ident(name)} does not exist and source.manage is false`, createStatement(name, names, serverVersion));
+      throw new OperatorError(
+        `publication ${ident(name)} does not exist and source.manage is false`,
+        createStatement(name, names, serverVersion),
+      );
     }
     await altering(client, createStatement(name, names, serverVersion));
   }
@@ -114,7 +126,11 @@ export async function publishedOids(client: ClientBase, names: Publications): Pr
 }
 
 /** Brings the members in line with the captured tables. A table leaves one publication and enters the other at once. */
-export async function syncMembership(client: ClientBase, names: Publications, tables: readonly CatalogTable[]): Promise<PublicationChange[]> {
+export async function syncMembership(
+  client: ClientBase,
+  names: Publications,
+  tables: readonly CatalogTable[],
+): Promise<PublicationChange[]> {
   const changes = planMembership(names, tables, await readMembers(client, names));
   const work = changes.filter(({ add, drop }) => add.length + drop.length > 0);
   if (work.length === 0) return [];

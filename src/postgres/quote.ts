@@ -13,8 +13,8 @@ export function literal(text: string): string {
   return text.includes("\\") ? `E${quoted}` : quoted;
 }
 
-/** The SQLSTATE of an error of the server, or undefined. */
-export function sqlState(error: unknown): string | undefined {
+/** The SQLSTATE of an error of the server, or the empty text. */
+export function sqlState(error: unknown): string {
   const code = (error as { code?: unknown } | null)?.code;
-  return typeof code === "string" && /^[0-9A-Z]{5}$/.test(code) ? code : undefined;
+  return typeof code === "string" && /^[0-9A-Z]{5}$/.test(code) ? code : "";
 }

@@ -14,12 +14,18 @@ type Row = readonly (string | null)[];
  * Current values of rows, by key, as Postgres prints them; null for a row that is not there, and undefined values
  * (holes) for columns that are not there any more. The answers are in the order of `keys`.
  */
-export async function readBack(client: Client, table: ReadBackTable, keys: readonly (readonly string[])[]): Promise<(Row | null)[]> {
+export async function readBack(
+  client: Client,
+  table: ReadBackTable,
+  keys: readonly (readonly string[])[],
+): Promise<(Row | null)[]> {
   const now = await currentTable(client, table.oid);
   if (!now || !table.key.every((name) => now.columns.has(name))) return keys.map(() => null);
   const there = table.columns.filter((name) => now.columns.has(name));
   const rows = await select(client, { name: now.name, there, key: table.key, keys });
-  const found = new Map(rows.map((row) => [JSON.stringify(row.slice(0, table.key.length)), row.slice(table.key.length)]));
+  const found = new Map(
+    rows.map((row) => [JSON.stringify(row.slice(0, table.key.length)), row.slice(table.key.length)]),
+  );
   return keys.map((key) => {
     const row = found.get(JSON.stringify(key));
     if (!row) return null;
@@ -28,7 +34,10 @@ export async function readBack(client: Client, table: ReadBackTable, keys: reado
   });
 }
 
-async function currentTable(client: Client, oid: number): Promise<{ name: string; columns: Set<string> } | null> {
+async function currentTable(
+  client: Client,
+  oid: number,
+): Promise<{ name: string; columns: Set<string> } | null> {
   const { rows } = await client.query<{ name: string; columns: string[] }>(
     `SELECT CASE c.relkind WHEN 'r' THEN 'ONLY ' ELSE '' END || pg_catalog.format('%I.%I', n.nspname, c.relname) AS name,
             pg_catalog.array_agg(a.attname::text) AS columns
@@ -61,13 +70,14 @@ async function select(client: Client, question: Question): Promise<string[][]> {
   } catch (error) {
     // undefined_function: the type's equality is an extension's, which our search_path does not show.
     if (sqlState(error) !== "42883") throw error;
-    return await query(byText(question));
+    return query(byText(question));
   }
 }
 
 /** Untyped constants take the types of the key's columns, so that its index serves. */
 function byValue({ key, keys }: Question): string {
-  if (key.length === 1) return `${ident(key[0] as string)} IN (${keys.map((values) => literal(values[0] as string)).join(", ")})`;
+  if (key.length === 1)
+    return `${ident(key[0] as string)} IN (${keys.map((values) => literal(values[0] as string)).join(", ")})`;
   const tuples = keys.map((values) => `(${values.map(literal).join(", ")})`);
   return `(${key.map(ident).join(", ")}) IN (${tuples.join(", ")})`;
 }

@@ -3,7 +3,7 @@ import type { Socket } from "node:net";
 import type { Client, ClientConfig } from "pg";
 import { LogicalReplicationService } from "pg-logical-replication";
 import { TransientError } from "../core/errors.ts";
-import { formatLsn, NO_LSN, parseLsn, type Lsn } from "../core/lsn.ts";
+import { formatLsn, parseLsn, type Lsn } from "../core/lsn.ts";
 
 /** How often the server hears from us and is asked to answer; far below any wal_sender_timeout in use. */
 const STATUS_EVERY_MS = 3_000;
@@ -16,6 +16,8 @@ export interface StreamOptions {
   readonly client: ClientConfig;
   readonly slot: string;
   readonly publications: readonly string[];
+  /** The slot's confirmed position: what is repeated to the server until more is acknowledged. */
+  readonly confirmed: Lsn;
   /** Asked after a long silence: is our walsender still there? */
   readonly isAlive: (pid: number) => Promise<boolean>;
 }
@@ -53,7 +55,7 @@ export class ReplicationStream {
   #handlers: StreamHandlers | null = null;
   /** Payloads that came before anybody was ready for them: at most what one chunk of the socket holds. */
   #early: Buffer[] = [];
-  #acknowledged: Lsn = NO_LSN;
+  #acknowledged: Lsn;
   #heardAtMs = performance.now();
   #paused = true;
   #failure: unknown = null;
@@ -75,12 +77,15 @@ export class ReplicationStream {
 
   private constructor(options: StreamOptions) {
     this.#options = options;
+    this.#acknowledged = options.confirmed;
     this.#service = new LogicalReplicationService(options.client, {
       acknowledge: { auto: false, timeoutSeconds: 0 },
       flowControl: { enabled: false },
     });
     this.#service.on("error", (error: Error) => this.#fail(error));
-    this.#service.on("heartbeat", (lsn: string, _time: number, wanted: boolean) => this.#keepalive(lsn, wanted));
+    this.#service.on("heartbeat", (lsn: string, _time: number, wanted: boolean) =>
+      this.#keepalive(lsn, wanted),
+    );
     this.#started = new Promise((resolve) => this.#service.once("start", () => resolve()));
     this.#service.once("start", () => {
       this.#inside?.connection.stream.pause();
@@ -95,10 +100,9 @@ export class ReplicationStream {
     return this.#inside?.processID ?? 0;
   }
 
-  /** From here on payloads are handed on; `acknowledged` is repeated to the server until more is. */
-  begin(handlers: StreamHandlers, acknowledged: Lsn): void {
+  /** From here on payloads are handed on. */
+  begin(handlers: StreamHandlers): void {
     this.#handlers = handlers;
-    this.acknowledge(acknowledged);
     const early = this.#early;
     this.#early = [];
     for (const payload of early) this.#payload(payload);
@@ -153,7 +157,7 @@ export class ReplicationStream {
       options: {},
       start: async (client: Client) => {
         this.#inside = client as unknown as Inside;
-        return await client.query(`START_REPLICATION SLOT "${slot}" LOGICAL 0/0 (${options})`);
+        return client.query(`START_REPLICATION SLOT "${slot}" LOGICAL 0/0 (${options})`);
       },
       parse: (payload: Buffer) => this.#payload(payload),
     } as unknown as Plugin;
@@ -200,7 +204,7 @@ export class ReplicationStream {
   }
 
   #report(ping: boolean): void {
-    if (this.#stopped || this.#failure !== null || this.#acknowledged === 0n) return;
+    if (this.#stopped || this.#failure !== null) return;
     void this.#service.acknowledge(formatLsn((this.#acknowledged - 1n) as Lsn), ping);
   }
 

@@ -33,7 +33,11 @@ export function answerChannel(slot: string): string {
 }
 
 /** Calls `handle` for each request and sends its answer. Resolves when the connection ends. */
-export async function serveResync(client: Client, slot: string, handle: (request: ResyncRequest) => Promise<ResyncAnswer>): Promise<void> {
+export async function serveResync(
+  client: Client,
+  slot: string,
+  handle: (request: ResyncRequest) => Promise<ResyncAnswer>,
+): Promise<void> {
   const ended = new Promise<void>((resolve) => client.once("end", () => resolve()));
   client.on("notification", ({ channel, payload }) => {
     if (channel !== requestChannel(slot)) return;
@@ -48,7 +52,11 @@ export async function serveResync(client: Client, slot: string, handle: (request
 }
 
 /** Asks the daemon; null if nobody answers. */
-export async function askResync(client: Client, slot: string, tables: ResyncRequest["tables"]): Promise<ResyncAnswer | null> {
+export async function askResync(
+  client: Client,
+  slot: string,
+  tables: ResyncRequest["tables"],
+): Promise<ResyncAnswer | null> {
   const request: ResyncRequest = { id: randomUUID(), tables };
   await client.query(`LISTEN ${ident(answerChannel(slot))}`);
   const answered = new Promise<ResyncAnswer | null>((resolve) => {
@@ -59,12 +67,13 @@ export async function askResync(client: Client, slot: string, tables: ResyncRequ
     setTimeout(() => resolve(null), ANSWER_MS).unref();
   });
   await notify(client, requestChannel(slot), request);
-  return await answered;
+  return answered;
 }
 
 async function notify(client: Client, channel: string, message: object): Promise<void> {
   const payload = JSON.stringify(message);
-  if (Buffer.byteLength(payload) > MAX_PAYLOAD_BYTES) throw new RangeError("too many names for one request: name fewer tables, or use --all");
+  if (Buffer.byteLength(payload) > MAX_PAYLOAD_BYTES)
+    throw new RangeError("too many names for one request: name fewer tables, or use --all");
   await client.query(`SELECT pg_catalog.pg_notify(${literal(channel)}, ${literal(payload)})`);
 }
 

@@ -20,9 +20,20 @@ export interface SlotInfo {
   readonly invalidation: string | null;
 }
 
-export async function readSlot(client: ClientBase, slot: string, serverVersion: number): Promise<SlotInfo | null> {
-  const invalidation = serverVersion >= 17 ? "invalidation_reason" : serverVersion >= 16 ? "CASE WHEN conflicting THEN 'conflict' END" : "NULL";
-  const { rows } = await client.query<Record<string, string | null> & { active: boolean; active_pid: number | null }>(
+export async function readSlot(
+  client: ClientBase,
+  slot: string,
+  serverVersion: number,
+): Promise<SlotInfo | null> {
+  const invalidation =
+    serverVersion >= 17
+      ? "invalidation_reason"
+      : serverVersion >= 16
+        ? "CASE WHEN conflicting THEN 'conflict' END"
+        : "NULL";
+  const { rows } = await client.query<
+    Record<string, string | null> & { active: boolean; active_pid: number | null }
+  >(
     `SELECT plugin::text, slot_type::text, database::text, active, active_pid, restart_lsn::text,
             confirmed_flush_lsn::text, wal_status::text, safe_wal_size::text, ${invalidation}::text AS invalidation
        FROM pg_catalog.pg_replication_slots WHERE slot_name = $1`,
@@ -85,7 +96,10 @@ function explainSlotError(error: unknown, slot: string, waitMs: number): unknown
   switch (sqlState(error)) {
     case "55P03": // lock_not_available
     case "57014": // query_canceled
-      return new TransientError(`creating slot ${slot} waited ${waitMs / 1000} s for transactions that are running`, { cause: error });
+      return new TransientError(
+        `creating slot ${slot} waited ${waitMs / 1000} s for transactions that are running`,
+        { cause: error },
+      );
     case "53400": // configuration_limit_exceeded
       return new OperatorError(
         "all replication slots are in use",

@@ -12,17 +12,21 @@ const NETWORK = /^(ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENETDOWN|ENOTF
 export function isConnectionLoss(error: unknown): boolean {
   if (error instanceof TransientError) return true;
   const state = sqlState(error);
-  if (state !== undefined && !NETWORK.test(state)) return LOST.test(state);
+  if (state !== "" && !NETWORK.test(state)) return LOST.test(state);
   const { code, message } = error as { code?: string; message?: string };
   if (typeof code === "string") return NETWORK.test(code);
-  return /^Connection terminated|^Client (has encountered|was closed|is closed)|socket|timeout expired/i.test(message ?? "");
+  return /^Connection terminated|^Client (has encountered|was closed|is closed)|socket|timeout expired/i.test(
+    message ?? "",
+  );
 }
 
 /** A lost connection as a TransientError; everything else as it is. */
 export function explainSqlError(error: unknown): unknown {
   if (error instanceof TransientError || error instanceof OperatorError) return error;
   return isConnectionLoss(error)
-    ? new TransientError(`the connection to the source was lost: ${(error as Error).message}`, { cause: error })
+    ? new TransientError(`the connection to the source was lost: ${(error as Error).message}`, {
+        cause: error,
+      })
     : error;
 }
 
@@ -48,7 +52,10 @@ export class SqlConnection {
 
   async #run<T>(use: (client: Client) => Promise<T>): Promise<T> {
     if (this.#closed) throw new TransientError("the connection to the source is closed");
-    this.#client ??= connectSource(this.#source, "sql", { serverVersion: this.#serverVersion, atStart: false });
+    this.#client ??= connectSource(this.#source, "sql", {
+      serverVersion: this.#serverVersion,
+      atStart: false,
+    });
     try {
       return await use(await this.#client);
     } catch (error) {

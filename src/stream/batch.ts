@@ -1,23 +1,10 @@
 import { changeFileName, tableFolder } from "../core/layout.ts";
-import { laterLsn, type Lsn } from "../core/lsn.ts";
+import { laterLsn } from "../core/lsn.ts";
 import type { DeliveredFile } from "../delivery/delivery.ts";
 import { FileWriter, heldBytes, type WriterParts } from "../delivery/file-writer.ts";
 import { Pack } from "../delivery/pack.ts";
-import type { TableEncoder } from "./table-encoder.ts";
+import type { OpenFile, TableEncoder } from "./table-encoder.ts";
 import type { Transaction } from "./transaction.ts";
-
-/** A file of one table, shape and hour while it takes rows. */
-export interface OpenFile {
-  readonly writer: FileWriter;
-  readonly encoder: TableEncoder;
-  readonly folder: string;
-  readonly hour: string;
-  readonly part: number;
-  firstLsn: Lsn;
-  lastLsn: Lsn;
-  /** Number of the transaction that wrote last: while it is the current one, nothing needs to be looked at. */
-  transaction: number;
-}
 
 export interface BatchParts extends WriterParts {
   readonly fileMaxBytes: number;
@@ -127,9 +114,10 @@ export class Batch {
     for (const file of this.#open.values()) {
       if (file.writer.isLarge) file.writer.beginUpload(keyOf(file, this.#parts));
     }
-    await Promise.all([...this.#open.values()].map((file) => (file.writer.key ? file.writer.partsGone() : null)));
+    const leaving = [...this.#open.values()].filter((file) => file.writer.key !== null);
+    await Promise.all(leaving.map((file) => file.writer.partsGone()));
     if (enough()) return;
-    for (const file of [...this.#open.values()]) this.#roll(file);
+    for (const file of this.#open.values()) this.#roll(file);
     const finished = await Promise.all(this.#finishing);
     const packed = await this.#pack(finished);
     if (!this.#discarded) this.#finishing = packed.map((file) => Promise.resolve(file));
@@ -150,8 +138,8 @@ export class Batch {
 
   /** Completes every file. The batch takes no more rows. */
   async finish(): Promise<DeliveredFile[]> {
-    for (const file of [...this.#open.values()]) this.#roll(file);
-    return await Promise.all(this.#finishing);
+    for (const file of this.#open.values()) this.#roll(file);
+    return Promise.all(this.#finishing);
   }
 
   /** Gives everything up; Postgres will send it again. */

@@ -1,5 +1,5 @@
-import { Buffer } from "node:buffer";
-import type { Batch, OpenFile } from "./batch.ts";
+import type { Buffer } from "node:buffer";
+import type { Batch } from "./batch.ts";
 import { writeValues, type DeferredRow } from "./deferred.ts";
 import { endOfTuple, malformed, NEW_TUPLE } from "./pgoutput.ts";
 import {
@@ -15,7 +15,7 @@ import {
   type TupleSpan,
   type Value,
 } from "./rows.ts";
-import type { TableEncoder, TableFacts } from "./table-encoder.ts";
+import type { OpenFile, TableEncoder, TableFacts } from "./table-encoder.ts";
 import type { Transaction } from "./transaction.ts";
 
 /** Where the first tuple's tag stands in Insert, Update and Delete: after the message's tag and the OID. */
@@ -91,7 +91,9 @@ export class ChangeWriter {
     const oldTo = endOfTuple(payload, oldAt);
     if (payload[oldTo] !== NEW_TUPLE) throw malformed("UPDATE", payload);
     const old = valuesOf(payload, oldAt);
-    const values = valuesOf(payload, oldTo + 1).map((value, i) => (value === undefined ? (old[i] ?? value) : value));
+    const values = valuesOf(payload, oldTo + 1).map((value, i) =>
+      value === undefined ? (old[i] ?? value) : value,
+    );
     if (!encoder.isBag && encoder.key.every((i) => sameValue(old[i], values[i]))) {
       this.#writeIncomplete(encoder, values, false);
       return;

@@ -1,6 +1,5 @@
-import type { OpenFile } from "./batch.ts";
 import { tupleOf, writeRow, type RowHead, type Value } from "./rows.ts";
-import type { TableEncoder } from "./table-encoder.ts";
+import type { OpenFile, TableEncoder } from "./table-encoder.ts";
 
 /**
  * Rows whose unchanged values must be read back from the source before they can be written: a change of key, whose
@@ -16,9 +15,10 @@ export interface DeferredRow {
 
 /** Reads current values by key. The order of the answer is that of the question; null: there is no such row now. */
 export interface ReadBack {
-  (table: { oid: number; columns: readonly string[]; key: readonly string[] }, keys: readonly (readonly string[])[]): Promise<
-    (readonly (string | null)[] | null)[]
-  >;
+  (
+    table: { oid: number; columns: readonly string[]; key: readonly string[] },
+    keys: readonly (readonly string[])[],
+  ): Promise<(readonly (string | null)[] | null)[]>;
 }
 
 /** Rows asked for in one query. */
@@ -28,7 +28,10 @@ const KEYS_PER_QUERY = 500;
  * Fills the unchanged values of `rows`. A row that is gone meanwhile keeps them unchanged: a later change in the
  * stream says that it went. So may a value be newer than its change: a later change then says the same.
  */
-export async function fillUnchanged(rows: readonly DeferredRow[], readBack: ReadBack): Promise<DeferredRow[]> {
+export async function fillUnchanged(
+  rows: readonly DeferredRow[],
+  readBack: ReadBack,
+): Promise<DeferredRow[]> {
   const filled = new Map<DeferredRow, DeferredRow>();
   for (const encoder of new Set(rows.map((row) => row.encoder))) {
     const group = rows.filter((row) => row.encoder === encoder);
@@ -49,14 +52,16 @@ async function askFor(
   const { relation, key } = encoder;
   const columns = relation.columns.map((column) => column.name);
   const keys = rows.map((row) => key.map((index) => String(row.values[index])));
-  return await readBack({ oid: relation.oid, columns, key: key.map((index) => columns[index] as string) }, keys);
+  return readBack({ oid: relation.oid, columns, key: key.map((index) => columns[index] as string) }, keys);
 }
 
 function merge(values: readonly Value[], now: readonly (string | null)[] | null): Value[] {
   return values.map((value, index) => {
     if (value !== undefined || !now) return value;
     const current = now[index];
-    return current === null || current === undefined ? (current as null | undefined) : Buffer.from(current, "utf8");
+    return current === null || current === undefined
+      ? (current as null | undefined)
+      : Buffer.from(current, "utf8");
   });
 }
 
@@ -67,6 +72,8 @@ export function writeValues(file: OpenFile, row: DeferredRow): number {
 }
 
 function unchangedList({ encoder, values }: DeferredRow): Buffer | null {
-  const names = encoder.relation.columns.flatMap((column, i) => (values[i] === undefined ? [column.name] : []));
+  const names = encoder.relation.columns.flatMap((column, i) =>
+    values[i] === undefined ? [column.name] : [],
+  );
   return names.length === 0 ? null : Buffer.from(JSON.stringify(names), "utf8");
 }

@@ -1,4 +1,4 @@
-import { Buffer } from "node:buffer";
+import type { Buffer } from "node:buffer";
 import type { Lsn } from "../core/lsn.ts";
 
 /**
@@ -65,7 +65,12 @@ export interface Relation {
   readonly columns: readonly RelationColumn[];
 }
 
-const IDENTITIES: Readonly<Record<string, ReplicaIdentity>> = { d: "default", n: "nothing", f: "full", i: "index" };
+const IDENTITIES: Readonly<Record<string, ReplicaIdentity>> = {
+  d: "default",
+  n: "nothing",
+  f: "full",
+  i: "index",
+};
 
 export function readRelation(payload: Buffer): Relation {
   const oid = payload.readUInt32BE(1);

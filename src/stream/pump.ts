@@ -89,7 +89,10 @@ export class Pump {
   #sealed = false;
   #pauses = 0;
   #timer: NodeJS.Timeout | null = null;
-  #settle: { resolve: () => void; reject: (error: unknown) => void } = { resolve: () => {}, reject: () => {} };
+  #settle: { resolve: () => void; reject: (error: unknown) => void } = {
+    resolve: () => {},
+    reject: () => {},
+  };
   #over = false;
   /** Resolves once drained; rejects with whatever ends this attempt. */
   readonly done: Promise<void>;
@@ -125,7 +128,9 @@ export class Pump {
     return {
       stagedLsn: this.#recordedLsn,
       quietLsn: this.#isIdle ? this.#reachedLsn : null,
-      oldestOpen: oldest?.opened ? { lsn: oldest.opened.lsn, commitMs: Number(oldest.opened.commitMicros / 1000n) } : null,
+      oldestOpen: oldest?.opened
+        ? { lsn: oldest.opened.lsn, commitMs: Number(oldest.opened.commitMicros / 1000n) }
+        : null,
       openRows,
       openBytes,
       receivedRows: this.#publishedRows + openRows,
@@ -245,7 +250,7 @@ export class Pump {
     };
     if (!isDue(open, performance.now(), limits)) return;
     this.#urgent = this.#draining;
-    this.#fillInto(filling);
+    void this.#fillInto(filling);
     this.#filling = new Filling(new Batch(batch));
     this.#reader.writer.changeBatch(this.#filling.batch);
     void this.#deliver(filling, this.#reachedLsn, "batch");
@@ -277,7 +282,8 @@ export class Pump {
     this.#delivering = null;
     this.#recordedLsn = endLsn;
     this.#recordedAtMs = performance.now();
-    if (kind === "batch") this.#deliveryMs = this.#deliveryMs === 0 ? tookMs : 0.7 * this.#deliveryMs + 0.3 * tookMs;
+    if (kind === "batch")
+      this.#deliveryMs = this.#deliveryMs === 0 ? tookMs : 0.7 * this.#deliveryMs + 0.3 * tookMs;
     this.#parts.source.acknowledge(endLsn);
     this.#tick();
   }

@@ -56,7 +56,7 @@ export class StreamReader {
   }
 
   read(payload: Buffer): void {
-    const tag = payload[0];
+    const tag = payload.readUInt8(0);
     switch (tag) {
       case INSERT:
       case UPDATE:
@@ -125,7 +125,8 @@ export class StreamReader {
 
   #encoderOf(oid: number): TableEncoder | null {
     const encoder = this.#encoders.get(oid);
-    if (encoder === undefined) throw new Error(`a change of relation ${oid}, which the stream has not described`);
+    if (encoder === undefined)
+      throw new Error(`a change of relation ${oid}, which the stream has not described`);
     return encoder;
   }
 

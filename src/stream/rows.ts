@@ -1,6 +1,15 @@
 import { Buffer } from "node:buffer";
-import { appendTuple, appendValue, NULL, TEXT, tupleCsvBytes, UNCHANGED, worstCaseCsvBytes } from "../csv/tuple.ts";
-import type { OpenFile } from "./batch.ts";
+import {
+  appendTuple,
+  appendValue,
+  NULL,
+  TEXT,
+  tupleCsvBytes,
+  UNCHANGED,
+  worstCaseCsvBytes,
+  type ByteOutput,
+} from "../csv/tuple.ts";
+import type { OpenFile } from "./table-encoder.ts";
 import type { Transaction } from "./transaction.ts";
 
 const LF = 0x0a;
@@ -31,44 +40,48 @@ export interface TupleSpan {
 const COUNT_FROM_BYTES = 256 * 1024;
 
 /** Writes one row and returns its CSV bytes. `unchanged` is the JSON list, or null. */
-export function writeRow({ writer }: OpenFile, head: RowHead, span: TupleSpan, unchanged: Buffer | null): number {
+export function writeRow(
+  { writer }: OpenFile,
+  head: RowHead,
+  span: TupleSpan,
+  unchanged: Buffer | null,
+): number {
   const tuple = span.bytes;
   const bytes = span.to - span.at;
   const list = unchanged ? 2 * unchanged.length + 2 : 0;
   const room =
-    bytes < COUNT_FROM_BYTES ? worstCaseCsvBytes(bytes, tuple.readUInt16BE(span.at)) : tupleCsvBytes(tuple, span.at);
+    bytes < COUNT_FROM_BYTES
+      ? worstCaseCsvBytes(bytes, tuple.readUInt16BE(span.at))
+      : tupleCsvBytes(tuple, span.at);
   writer.reserve(ROW_FRAME_BYTES + room + list);
-  const out = writer.buffer;
   const start = writer.end;
-  let end = appendHead(out, start, head);
-  if (unchanged) end = appendValue(unchanged, 0, unchanged.length, out, end);
-  end = appendTuple(tuple, span.at, out, end);
-  out[end++] = LF;
-  writer.end = end;
+  appendHead(writer, head);
+  if (unchanged) appendValue(writer, unchanged, 0, unchanged.length);
+  appendTuple(writer, tuple, span.at);
+  writer.buffer[writer.end++] = LF;
   writer.rows++;
-  return end - start;
+  return writer.end - start;
 }
 
 /** Writes a `t` row, which has no values, and returns its CSV bytes. */
 export function writeTruncated({ writer }: OpenFile, head: RowHead, columns: number): number {
   writer.reserve(ROW_FRAME_BYTES + columns);
-  const out = writer.buffer;
   const start = writer.end;
-  let end = appendHead(out, start, head);
-  for (let column = 0; column < columns; column++) out[end++] = COMMA;
-  out[end++] = LF;
-  writer.end = end;
+  appendHead(writer, head);
+  writer.buffer.fill(COMMA, writer.end, writer.end + columns);
+  writer.end += columns;
+  writer.buffer[writer.end++] = LF;
   writer.rows++;
-  return end - start;
+  return writer.end - start;
 }
 
-function appendHead(out: Buffer, end: number, { op, transaction, seq }: RowHead): number {
-  out[end++] = op;
-  out.set(transaction.head, end);
-  end += transaction.head.length;
-  end = appendNumber(out, end, seq);
-  out.set(transaction.tail, end);
-  return end + transaction.tail.length;
+function appendHead(out: ByteOutput, { op, transaction, seq }: RowHead): void {
+  const { buffer } = out;
+  buffer[out.end++] = op;
+  buffer.set(transaction.head, out.end);
+  const end = appendNumber(buffer, out.end + transaction.head.length, seq);
+  buffer.set(transaction.tail, end);
+  out.end = end + transaction.tail.length;
 }
 
 function appendNumber(out: Buffer, end: number, value: number): number {
@@ -134,4 +147,3 @@ export function tupleOf(values: readonly Value[]): Buffer {
   }
   return Buffer.concat(pieces);
 }
-

@@ -1,7 +1,8 @@
 import type { Buffer } from "node:buffer";
 import { shapeId, type Shape } from "../core/shape.ts";
 import { csvRecord, metadataColumns } from "../csv/header.ts";
-import type { OpenFile } from "./batch.ts";
+import type { Lsn } from "../core/lsn.ts";
+import type { FileWriter } from "../delivery/file-writer.ts";
 import type { Relation } from "./pgoutput.ts";
 
 /** What stream needs to know of a table beyond its RELATION message. */
@@ -14,6 +15,19 @@ export interface TableFacts {
   mustFill(oid: number, commitLsn: bigint): boolean;
   /** A row is longer than what memory.max promises. */
   largeRow(shape: Shape, bytes: number): void;
+}
+
+/** A file of one table, shape and hour while it takes rows. */
+export interface OpenFile {
+  readonly writer: FileWriter;
+  readonly encoder: TableEncoder;
+  readonly folder: string;
+  readonly hour: string;
+  readonly part: number;
+  firstLsn: Lsn;
+  lastLsn: Lsn;
+  /** Number of the transaction that wrote last: while it is the current one, nothing needs to be looked at. */
+  transaction: number;
 }
 
 /** Everything about a relation in one shape that its rows need; made once per RELATION message. */
