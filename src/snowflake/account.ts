@@ -4,14 +4,14 @@ import { optionName, quoteIdentifier, quoteText, schemaPath, type TableNames } f
 
 /** What a pipeline needs once, whatever its tables: trust between the two accounts, and how files are read. */
 
-export interface Bucket {
+interface Bucket {
   readonly name: string;
   /** Without slashes at its ends; empty for the whole bucket. */
   readonly prefix: string;
 }
 
 /** The bucket behind an `s3://` stage. A stage in a directory gives placeholders: Snowflake cannot read one. */
-export function bucketOf(stageUrl: string): Bucket {
+function bucketOf(stageUrl: string): Bucket {
   const match = /^s3:\/\/([^/]+)\/?(.*?)\/*$/.exec(stageUrl);
   return match?.[1]
     ? { name: match[1], prefix: match[2] ?? "" }

@@ -24,7 +24,7 @@ export function commitsView(tables: readonly TableNames[], options: SnowflakeOpt
   };
 }
 
-export function commitsName(options: SnowflakeOptions): string {
+function commitsName(options: SnowflakeOptions): string {
   return landingPath(options, spell("pgstage_commits", options.identifiers));
 }
 

@@ -8,7 +8,7 @@ export interface SnowflakeInput {
   readonly options: SnowflakeOptions;
 }
 
-export interface SnowflakePipeline {
+interface SnowflakePipeline {
   /** `s3://bucket/prefix`, or `file:///directory` (then placeholders are printed). */
   readonly stageUrl: string;
   readonly compression: Compression;

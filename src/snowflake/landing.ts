@@ -72,7 +72,7 @@ function pipe({ shape }: SnowflakeTable, names: TableNames, options: SnowflakeOp
 }
 
 /** The closing slash keeps a neighbour's files out: `orders` would match `orders_archive`, too. */
-export function copyStatement(
+function copyStatement(
   shape: SnowflakeTable["shape"],
   { landing, meta }: TableNames,
   options: SnowflakeOptions,

@@ -102,7 +102,7 @@ ${mergeSql(shape, names)}`,
   ];
 }
 
-export function mergeSql(shape: TableShape, names: TableNames): string {
+function mergeSql(shape: TableShape, names: TableNames): string {
   const key = names.own("row_key");
   const instance = names.own("instance");
   const gone = names.own("is_gone");

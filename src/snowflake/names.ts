@@ -40,7 +40,7 @@ export function landingPath(options: SnowflakeOptions, name: string): string {
   return `${schemaPath(options, options.landingSchema)}.${quoteIdentifier(name)}`;
 }
 
-export function currentPath(options: SnowflakeOptions, name: string): string {
+function currentPath(options: SnowflakeOptions, name: string): string {
   return `${schemaPath(options, options.schema)}.${quoteIdentifier(name)}`;
 }
 
@@ -69,7 +69,7 @@ export interface TableNames {
   readonly own: (name: string) => string;
 }
 
-export interface MetadataNames {
+interface MetadataNames {
   readonly op: string;
   readonly lsn: string;
   readonly seq: string;

@@ -63,7 +63,7 @@ const NUMBERS: readonly (string | null)[] = [null, "0", "-7", "2147483647"];
 const KEY_TEXTS = ["", "NULL", "\\N", "x,y", "Z", "z"];
 
 export type Row = readonly (string | null)[];
-export type States = readonly (readonly Row[])[];
+type States = readonly (readonly Row[])[];
 
 /** A staged file: rows of one table in the order of their positions. */
 interface Staged {

@@ -1,11 +1,11 @@
 import type { ShapeColumn } from "../../src/core/document.ts";
 import type { TableShape } from "../../src/snowflake/input.ts";
 
-export function column(name: string, type: string, typeOid: number, typeModifier = -1): ShapeColumn {
+function column(name: string, type: string, typeOid: number, typeModifier = -1): ShapeColumn {
   return { name, type, typeOid, typeModifier, key: false };
 }
 
-export function shapeOf(
+function shapeOf(
   tableName: string,
   columns: readonly ShapeColumn[],
   key: readonly string[],
