@@ -2,10 +2,8 @@ import { OperatorError, ReplacedError, TransientError } from "../core/errors.ts"
 import { tableFilter } from "../core/globs.ts";
 import { MemoryAccount } from "../core/memory.ts";
 import { Delivery, type Published } from "../delivery/delivery.ts";
-import { readDocument } from "../delivery/log.ts";
-import { discardLeftovers, publishLast } from "../delivery/recover.ts";
 import { ShapeBook } from "../delivery/shapes.ts";
-import type { TableEvent } from "../delivery/state.ts";
+import { copyAgain, takeOver } from "../delivery/take-over.ts";
 import type { LogFile } from "../core/document.ts";
 import { readBack } from "../postgres/read-back.ts";
 import { isConnectionLoss } from "../postgres/sql-connection.ts";
@@ -46,12 +44,15 @@ export async function runAttempt(parts: LockParts, attempt: Attempt): Promise<vo
   let copying: Copying | null = null;
   const lost = (files: readonly LogFile[]): void => {
     onLost(parts, files);
-    void delivery.record(copyAgain(delivery, files)).then(() => copying?.wake());
+    void delivery.record(copyAgain(delivery.state, files)).then(
+      () => copying?.wake(),
+      () => {}, // told to whoever submits next
+    );
   };
   const events = { published: (published: Published) => onPublished(parts, published), lost };
   const delivery = new Delivery({ store, log: held.log, patiently, events });
   try {
-    await takeOver(parts, held, delivery);
+    await begin(parts, held, delivery);
     const captures = tableFilter(parts.settings.source);
     const catalog = new CatalogWatch(parts, { delivery, captures });
     await catalog.look();
@@ -119,66 +120,25 @@ function pumpParts(parts: LockParts, own: CopyingParts & { held: Held }): Omit<P
   };
 }
 
-/**
- * Does the last document again and writes one of our own after it: from here on a daemon that we replaced fails at its
- * next write to the log. Only then are uploads that nobody recorded thrown away.
- */
-async function takeOver(parts: LockParts, held: Held, delivery: Delivery): Promise<void> {
+/** Takes over what the daemon before us left, and says what that was. */
+async function begin(parts: LockParts, held: Held, delivery: Delivery): Promise<void> {
   const { store, log, patiently } = parts;
   const { reading, from } = held;
-  const sequence = held.log.state.sequence;
-  if (await patiently("read the log", () => readDocument(store, sequence + 1))) {
-    throw new TransientError("the daemon before us has written to the log meanwhile");
-  }
-  const lost = reading ? await publishLast(store, reading.last, patiently) : [];
-  if (lost.length > 0) onLost(parts, lost);
-  const events: TableEvent[] = copyAgain(delivery, lost);
   if (reading?.damage) {
     log.error({ damage: reading.damage }, "log documents are gone: all tables are copied afresh");
-    events.push({ event: "copyAll", reason: reading.damage });
   }
-  await delivery.submit({
-    kind: "start",
-    files: [],
-    events,
-    endLsn: from,
-    firstLsn: null,
-    committedAt: null,
+  const discarded = await takeOver({
+    store,
+    patiently,
+    delivery,
+    reading,
+    from,
+    lost: (files) => onLost(parts, files),
+    notDiscarded: (error) => log.warn({ err: error }, "uploads of an earlier run could not be discarded"),
   });
-  const discarded = await patiently("discard uploads", () => discardLeftovers(store)).catch(
-    (error: unknown) => {
-      if (!(error instanceof OperatorError)) throw error;
-      log.warn({ err: error }, "uploads of an earlier run could not be discarded");
-      return 0;
-    },
-  );
-  log.info(
-    {
-      from_lsn: from,
-      sequence: held.log.state.sequence,
-      recovered_files: reading?.last.files.length ?? 0,
-      discarded_uploads: discarded,
-    },
-    "started",
-  );
-}
-
-/** Files that were recorded and are gone: their tables have a hole that only a new copy mends. */
-function copyAgain(delivery: Delivery, lost: readonly LogFile[]): TableEvent[] {
-  const oids = new Set(lost.map((file) => file.oid));
-  return [...oids].flatMap((oid): TableEvent[] => {
-    const record = delivery.state.tables[oid];
-    if (!record) return [];
-    return [
-      {
-        event: "table",
-        table: {
-          ...record,
-          copy: { phase: "pending", reason: "a staged file was gone before it could be published" },
-        },
-      },
-    ];
-  });
+  const recovered = reading?.last.files.length ?? 0;
+  const facts = { from_lsn: from, sequence: delivery.state.sequence };
+  log.info({ ...facts, recovered_files: recovered, discarded_uploads: discarded }, "started");
 }
 
 interface Living extends Attempt {

@@ -1,0 +1,57 @@
+import type { LogFile } from "../core/document.ts";
+import { OperatorError, TransientError } from "../core/errors.ts";
+import type { Lsn } from "../core/lsn.ts";
+import type { Store } from "../stores/store.ts";
+import type { Delivery } from "./delivery.ts";
+import type { Patiently } from "./file-writer.ts";
+import { readDocument, type Reading } from "./log.ts";
+import { discardLeftovers, publishLast } from "./recover.ts";
+import type { State, TableEvent } from "./state.ts";
+
+export interface TakingOver {
+  readonly store: Store;
+  readonly patiently: Patiently;
+  readonly delivery: Delivery;
+  /** What the log said when the slot became ours; null if there was none. */
+  readonly reading: Reading | null;
+  /** Where streaming goes on. */
+  readonly from: Lsn;
+  /** Recorded files that can no longer be published. */
+  readonly lost: (files: readonly LogFile[]) => void;
+  /** Leftovers could not be thrown away, which does not matter: the next start tries again. */
+  readonly notDiscarded: (error: OperatorError) => void;
+}
+
+/**
+ * Does the last document again and writes one of our own after it: from here on a daemon that we replaced fails at its
+ * next write to the log. Only then are uploads that nobody recorded thrown away. Returns how many those were.
+ */
+export async function takeOver(own: TakingOver): Promise<number> {
+  const { store, patiently, delivery, reading, from } = own;
+  const next = delivery.state.sequence + 1;
+  if (await patiently("read the log", () => readDocument(store, next))) {
+    throw new TransientError("the daemon before us has written to the log meanwhile");
+  }
+  const lost = reading ? await publishLast(store, reading.last, patiently) : [];
+  if (lost.length > 0) own.lost(lost);
+  const events: TableEvent[] = copyAgain(delivery.state, lost);
+  if (reading?.damage) events.push({ event: "copyAll", reason: reading.damage });
+  const nothing = { files: [], firstLsn: null, committedAt: null };
+  await delivery.submit({ kind: "start", ...nothing, events, endLsn: from });
+  try {
+    return await patiently("discard uploads", () => discardLeftovers(store));
+  } catch (error) {
+    if (!(error instanceof OperatorError)) throw error;
+    own.notDiscarded(error);
+    return 0;
+  }
+}
+
+/** Files that were recorded and are gone: their tables have a hole that only a new copy mends. */
+export function copyAgain(state: State, lost: readonly LogFile[]): TableEvent[] {
+  const copy = { phase: "pending", reason: "a staged file was gone before it could be published" } as const;
+  return [...new Set(lost.map((file) => file.oid))].flatMap((oid): TableEvent[] => {
+    const record = state.tables[oid];
+    return record ? [{ event: "table", table: { ...record, copy } }] : [];
+  });
+}
