@@ -1,4 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { relative } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Client } from "pg";
 import { OperatorError } from "../core/errors.ts";
@@ -54,6 +55,10 @@ export async function runDemo(options: DemoOptions): Promise<boolean> {
   } finally {
     options.screen.live([]);
     for (const cleanup of cleanups.toReversed()) await cleanup();
+    if (cleanups.length > 0)
+      options.screen.line(
+        `Postgres and the daemon are gone; what was staged and logged is still in ${options.dir}.`,
+      );
   }
 }
 
@@ -223,7 +228,7 @@ class Demo {
     if (this.#options.stageUrl === null && changes)
       this.#screen.line(`  ${printing(changes.key)} ${folder.stage}/${changes.key} | head -3`);
     this.#screen.line(
-      `  PGSTAGE_SOURCE_URL=${env["PGSTAGE_SOURCE_URL"]} PGSTAGE_STAGE_URL=${store.url} pgstage verify`,
+      `  PGSTAGE_SOURCE_URL=${env["PGSTAGE_SOURCE_URL"]} PGSTAGE_STAGE_URL=${store.url} ${ownCommand()} verify`,
     );
     if (this.#options.seconds === null) this.#screen.line("Ctrl-C ends it.");
   }
@@ -283,6 +288,12 @@ class Demo {
 /** libpq's variables and pgstage's own are the user's pipeline's, but for the settings of a bucket. */
 function isKept(name: string): boolean {
   return !name.startsWith("PG") || /^PGSTAGE_(STAGE|FORMAT)_/.test(name);
+}
+
+/** How this program was called. */
+function ownCommand(): string {
+  const script = process.argv[1] ?? "";
+  return script.endsWith(".js") ? `node ${relative(process.cwd(), script) || script}` : "pgstage";
 }
 
 /** What prints a file's lines. */

@@ -46,7 +46,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Embe
   const user = await serverUser();
   const scratch = await makeScratch(user, options.dir === undefined ? [] : [options.dir]);
   const dataDir = join(scratch, "data");
-  const release = watchServer(dataDir, scratch, user);
+  const release = watchServer(dataDir, scratch);
   try {
     const native = await usableBinaries({ version: options.version ?? 18, user, scratch });
     await initialise({ native, dataDir, scratch, user, options });

@@ -1,5 +1,4 @@
 import { spawn } from "node:child_process";
-import type { ServerUser } from "./user.ts";
 
 /**
  * Runs its arguments' script when its standard input ends without a word, which is when our process dies, in whatever
@@ -25,22 +24,21 @@ const END_PROCESS = `
 `;
 
 /** Keeps a server from outliving this process. Returns the function that lets it go. */
-export function watchServer(dataDir: string, scratch: string, user: ServerUser): () => void {
-  return watch(END_SERVER, [dataDir, scratch], user);
+export function watchServer(dataDir: string, scratch: string): () => void {
+  return watch(END_SERVER, [dataDir, scratch]);
 }
 
 /** Keeps a child process from outliving this one for long. Call the result as soon as it has ended. */
 export function watchProcess(pid: number, drainSeconds: number): () => void {
-  return watch(END_PROCESS, [String(pid), String(drainSeconds)], {});
+  return watch(END_PROCESS, [String(pid), String(drainSeconds)]);
 }
 
 /**
  * Plain sh on a pipe, so it works on every Unix; in a session of its own, so that neither Ctrl-C nor a signal to our
  * process group ends it before us.
  */
-function watch(script: string, args: readonly string[], user: ServerUser): () => void {
+function watch(script: string, args: readonly string[]): () => void {
   const child = spawn("/bin/sh", ["-c", WATCH, "pgstage-watchdog", ...args], {
-    ...user,
     cwd: "/",
     env: { PATH: process.env["PATH"] ?? "/usr/bin:/bin", PGSTAGE_WHEN_GONE: script },
     stdio: ["pipe", "ignore", "ignore"],
