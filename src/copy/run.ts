@@ -81,6 +81,7 @@ export class CopyRun {
    */
   async run(oids: readonly number[]): Promise<void> {
     const tasks = await this.#plan(oids);
+    await this.#completeResumed(oids);
     const queue = new PQueue({ concurrency: this.#session.workers });
     for (const task of tasks) void queue.add(() => this.#take(task, queue), { priority: task.bag ? 1 : 0 });
     await queue.onIdle();
@@ -243,6 +244,14 @@ export class CopyRun {
     const lastPoint = formatLsn(this.#session.consistentPoint);
     await delivery.record([{ event: "copied", oid, firstPoint, lastPoint }]);
     events.tableCopied(this.#nameOf(oid), copy.rows, copy.bytes);
+  }
+
+  /** A crash between a table's last range and the record that it is complete leaves nothing to copy but that record. */
+  async #completeResumed(oids: readonly number[]): Promise<void> {
+    for (const oid of oids) {
+      const copy = this.#parts.delivery.state.tables[oid]?.copy;
+      if (copy?.phase === "copying") await this.#completeIfDone(oid, copy.firstPoint);
+    }
   }
 
   #rangesOf(oid: number): number {
