@@ -46,7 +46,8 @@ export interface LogDocument {
   readonly firstLsn: string | null;
   /** Every change that committed before here is published once this document is. Null until there is a slot. */
   readonly endLsn: string | null;
-  /** Commit time of the last transaction of the batch, or null. */
+  /** Commit times of the first and the last transaction of the batch, or null without changes. */
+  readonly firstCommittedAt?: string | null;
   readonly committedAt: string | null;
   readonly files: readonly LogFile[];
   /** Changes to what is known about tables: see delivery/state.ts. */

@@ -6,7 +6,7 @@ import type { Delivery } from "../delivery/delivery.ts";
 import { readCatalog, type Catalog } from "../postgres/catalog.ts";
 import { publicationsOf, publishedOids, syncMembership } from "../postgres/publication.ts";
 import { compareCatalog } from "./discovery.ts";
-import { reportDifference, reportTables } from "./reports.ts";
+import { onShape, reportDifference, reportTables } from "./reports.ts";
 import type { LockParts } from "./slot-lock.ts";
 
 /** A RELATION message in another shape is followed by a look at the catalog, after what else belongs to the same ALTERs. */
@@ -65,6 +65,7 @@ export class CatalogWatch {
   shapeSeen(shape: Shape): void {
     const known = this.#delivery.state.tables[shape.oid];
     if (known && sameColumns(known.catalog, shape)) return;
+    if (known) onShape(this.#parts, known.catalog, shape);
     setTimeout(() => this.#poke(), AFTER_SHAPE_MS).unref();
   }
 

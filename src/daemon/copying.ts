@@ -9,6 +9,7 @@ import { CopySession, TableBusyError, TableChangedError } from "../postgres/copy
 import { sqlState } from "../postgres/quote.ts";
 import { blockersOf } from "../postgres/slot.ts";
 import { isConnectionLoss } from "../postgres/sql-connection.ts";
+import { giveWay } from "./give-way.ts";
 import { copierEvents } from "./reports.ts";
 import type { LockParts } from "./slot-lock.ts";
 
@@ -152,6 +153,9 @@ export class Copying {
     const session = await this.#open();
     if (!session) return false;
     this.#sessions.add(session);
+    const watching = new AbortController();
+    const watch = giveWay(this.#parts, { pids: session.pids, signal: watching.signal });
+    watch.catch((error: unknown) => this.#parts.log.warn({ err: error }, "waiting locks are not watched"));
     try {
       const { settings } = this.#parts;
       const run = new CopyRun(
@@ -175,6 +179,7 @@ export class Copying {
       await run.run(oids);
       return true;
     } finally {
+      watching.abort();
       this.#sessions.delete(session);
       await session.close();
     }
@@ -190,7 +195,7 @@ export class Copying {
     }
   }
 
-  async #open(): Promise<Session | null> {
+  async #open(): Promise<(Session & { readonly pids: readonly number[] }) | null> {
     const { settings, serverVersion, sql, observations } = this.#parts;
     const { source, snapshot } = settings;
     const workers = this.#sessions.size > 0 ? 1 : snapshot.workers;
@@ -214,8 +219,12 @@ export class Copying {
   }
 }
 
-function sessionOf(session: CopySession, tables: Session["tables"]): Session {
+function sessionOf(
+  session: CopySession,
+  tables: Session["tables"],
+): Session & { readonly pids: readonly number[] } {
   return {
+    pids: session.pids,
     consistentPoint: session.consistentPoint,
     pointMicros: session.pointMicros,
     tables,

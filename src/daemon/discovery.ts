@@ -1,3 +1,4 @@
+import type { ShapeField } from "../core/shape.ts";
 import type { CatalogTable, TableRecord } from "../core/table.ts";
 import { namesOf, rememberNames, whyCopyAgain } from "../copy/reasons.ts";
 import type { State, TableEvent } from "../delivery/state.ts";
@@ -52,4 +53,19 @@ function reasonFor(record: TableRecord, table: CatalogTable): string | null {
 function isNews(record: TableRecord, table: CatalogTable): boolean {
   if (record.copy.phase === "copying") return false;
   return JSON.stringify(record.catalog) !== JSON.stringify(table);
+}
+
+/** How columns changed, in words; empty if only their order of definition did. */
+export function describeChange(before: readonly ShapeField[], after: readonly ShapeField[]): string {
+  const old = new Map(before.map((column) => [column.name, column]));
+  const now = new Set(after.map((column) => column.name));
+  const added = after.filter((column) => !old.has(column.name));
+  const dropped = before.filter((column) => !now.has(column.name));
+  const retyped = after.filter((column) => {
+    const known = old.get(column.name);
+    return known && (known.typeOid !== column.typeOid || known.typeModifier !== column.typeModifier);
+  });
+  const words = (what: string, columns: readonly ShapeField[]): string[] =>
+    columns.length === 0 ? [] : [`${what} ${columns.map((column) => column.name).join(", ")}`];
+  return [...words("added", added), ...words("dropped", dropped), ...words("retyped", retyped)].join("; ");
 }

@@ -2,6 +2,7 @@ import type { Log } from "../observe/log.ts";
 import { createMetrics } from "../observe/metrics.ts";
 import { Observations } from "../observe/observations.ts";
 import { describeSource, type Settings } from "../settings/settings.ts";
+import { meteredStore } from "../stores/metered.ts";
 import { openStore } from "../stores/open.ts";
 import type { DaemonParts } from "./parts.ts";
 
@@ -21,5 +22,6 @@ export async function openParts(settings: Settings, log: Log, version: string): 
       log.info({ notice: id, lasted_seconds: lastedSeconds }, `over: ${title}`),
   });
   const metrics = createMetrics(() => observations.status());
-  return { settings, store, log, observations, metrics, version };
+  const metered = meteredStore(store, (operation, request) => metrics.timed(operation, request));
+  return { settings, store: metered, log, observations, metrics, version };
 }

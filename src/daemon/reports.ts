@@ -2,13 +2,13 @@ import type { LogFile } from "../core/document.ts";
 import { parseLsn } from "../core/lsn.ts";
 import type { Shape } from "../core/shape.ts";
 import type { TableStatus } from "../core/status.ts";
-import { tableName, type TableRecord } from "../core/table.ts";
+import { tableName, type CatalogTable, type TableRecord } from "../core/table.ts";
 import { rangesOf } from "../copy/plan.ts";
 import type { CopierEvents } from "../copy/run.ts";
 import type { Published } from "../delivery/delivery.ts";
 import type { State } from "../delivery/state.ts";
 import { humanBytes } from "../observe/units.ts";
-import type { Difference } from "./discovery.ts";
+import { describeChange, type Difference } from "./discovery.ts";
 import type { DaemonParts } from "./parts.ts";
 
 /** What happened, told to log, metrics and page. No decision is made here. */
@@ -17,26 +17,31 @@ export function onPublished(
   { log, observations, metrics }: DaemonParts,
   { document, tookMs }: Published,
 ): void {
-  const { files, sequence, endLsn, committedAt } = document;
+  const { files, sequence, endLsn } = document;
   const batch = {
     sequence,
     files,
     stagedLsn: endLsn === null ? null : parseLsn(endLsn),
     tookMs: Math.round(tookMs),
-    committedMs: committedAt === null ? null : Date.parse(committedAt.replace(" ", "T").replace("+00", "Z")),
+    committedMs: millis(document.committedAt),
   };
   if (files.length === 0) {
     log.debug({ sequence, kind: document.kind, staged_lsn: endLsn }, "recorded");
     return;
   }
   observations.batchPublished(batch);
-  metrics.batchPublished({ ...batch, oldestCommitMs: batch.committedMs });
+  metrics.batchPublished({ ...batch, oldestCommitMs: millis(document.firstCommittedAt) });
   const rows = files.reduce((sum, file) => sum + file.rows, 0);
   const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
   log.info(
     { sequence, files: files.length, rows, bytes, staged_lsn: endLsn, took_ms: batch.tookMs },
     "staged",
   );
+}
+
+/** `2026-11-22 07:03:12.123456+00` in ms since 1970. */
+function millis(timestamp: string | null | undefined): number | null {
+  return timestamp ? Date.parse(timestamp.replace(" ", "T").replace("+00", "Z")) : null;
 }
 
 export function onLargeRow(
@@ -83,6 +88,13 @@ export function copierEvents(
       if (record) observations.tableChanged(table, statusOf(record));
     },
   };
+}
+
+/** The stream shows a known table in another shape. */
+export function onShape({ observations }: DaemonParts, before: CatalogTable, shape: Shape): void {
+  const table = `${shape.schema}.${shape.table}`;
+  const change = describeChange(before.columns, shape.columns);
+  if (change !== "") observations.raise("shape-changed", { table, change }, table);
 }
 
 export function reportDifference({ log, observations }: DaemonParts, { copies, gone }: Difference): void {

@@ -31,6 +31,7 @@ export interface Submission {
   /** Where the stream stands once this is published; null if this is not about the stream. */
   readonly endLsn: Lsn | null;
   readonly firstLsn: Lsn | null;
+  readonly firstCommittedAt?: string | null;
   readonly committedAt: string | null;
 }
 
@@ -166,10 +167,12 @@ function combine(group: readonly Submission[], files: readonly LogFile[], state:
   let endLsn: Lsn | null = null;
   let firstLsn: Lsn | null = null;
   let committedAt: string | null = null;
+  let firstCommittedAt: string | null = null;
   for (const submission of group) {
     if (submission.endLsn !== null)
       endLsn = endLsn === null ? submission.endLsn : laterLsn(endLsn, submission.endLsn);
     firstLsn ??= submission.firstLsn;
+    firstCommittedAt ??= submission.firstCommittedAt ?? null;
     committedAt = submission.committedAt ?? committedAt;
   }
   const kind = group.find((submission) => submission.kind !== "idle")?.kind ?? "idle";
@@ -179,6 +182,7 @@ function combine(group: readonly Submission[], files: readonly LogFile[], state:
     tables: group.flatMap((submission) => submission.events) as unknown as Json[],
     endLsn: endLsn === null ? state.endLsn : formatLsn(endLsn),
     firstLsn: firstLsn === null ? null : formatLsn(firstLsn),
+    firstCommittedAt,
     committedAt,
   };
 }

@@ -265,8 +265,10 @@ export class Pump {
       files = await filling.batch.finish();
       await this.#parts.recordShapes(filling.batch.encoders);
       const firstLsn = filling.opened?.lsn ?? null;
+      const firstCommittedAt = filling.opened ? formatTimestamp(filling.opened.commitMicros) : null;
       const committedAt = filling.opened ? formatTimestamp(filling.newestCommitMicros) : null;
-      await this.#parts.delivery.submit({ kind, files, events: [], endLsn, firstLsn, committedAt });
+      const about = { endLsn, firstLsn, firstCommittedAt, committedAt };
+      await this.#parts.delivery.submit({ kind, files, events: [], ...about });
     } catch (error) {
       this.fail(error);
       return;
