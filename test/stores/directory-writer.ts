@@ -2,7 +2,10 @@ import { randomBytes, randomInt } from "node:crypto";
 import { DirectoryStore } from "../../src/stores/directory.ts";
 import { stageFile } from "./support.ts";
 
-/** Writes files on every way into a directory until it is killed. Keys hold the sizes: `…-<bytes>.csv`. */
+/**
+ * Writes files on every way into a directory until it is killed, and prints a dot for each. Keys hold the sizes:
+ * `…-<bytes>.csv`.
+ */
 const store = new DirectoryStore(process.argv[2] ?? "");
 
 async function writeForEver(writer: number): Promise<never> {
@@ -11,9 +14,13 @@ async function writeForEver(writer: number): Promise<never> {
     const key = (kind: string): string =>
       `public/${kind}/${process.pid}-${writer}-${n}/x-${bytes.length}.csv`;
     await store.put(key("put"), bytes);
+    process.stdout.write(".");
     await store.putIfAbsent(key("log"), bytes);
+    process.stdout.write(".");
     await store.publishBytes(key("small"), bytes, "");
+    process.stdout.write(".");
     await store.publish(key("upload"), await stageFile(store, key("upload"), bytes));
+    process.stdout.write(".");
   }
 }
 
