@@ -2,8 +2,10 @@ import { Buffer } from "node:buffer";
 import { csvRecord, formatTimestamp, metadataColumns } from "../csv/header.ts";
 import { copyFileName, hourFolder, tableFolder } from "../core/layout.ts";
 import { formatLsn, type Lsn } from "../core/lsn.ts";
-import { shapeId, type Shape } from "../core/shape.ts";
+import { shapeId, type LargeRow, type Shape } from "../core/shape.ts";
 import type { CatalogTable } from "../core/table.ts";
+import { LARGE_ROW_BYTES } from "../core/memory.ts";
+import { splitRecord } from "../csv/split.ts";
 import type { DeliveredFile } from "../delivery/delivery.ts";
 import { FileWriter, type WriterParts } from "../delivery/file-writer.ts";
 
@@ -23,6 +25,7 @@ export interface RangeFileOptions {
   /** Where the copy of the table began, if the file is to begin with the `t` row that says so. */
   readonly truncateAt: Lsn | null;
   readonly metadataPrefix: string;
+  readonly largeRow: (row: LargeRow) => void;
 }
 
 export function shapeOf(table: CatalogTable): Shape {
@@ -67,10 +70,21 @@ export class RangeFile {
   /** One row as COPY sends it, with its line feed. A promise asks to wait. */
   write(row: Buffer): Promise<void> | null {
     this.#append(this.#prefix, row);
+    if (row.length > LARGE_ROW_BYTES) this.#tellLarge(row);
     const writer = this.#writer;
     if (writer.csvBytes >= this.#options.parts.fileMaxBytes) this.#next();
     else if (writer.key === null && writer.csvBytes >= UPLOAD_FROM_BYTES) writer.beginUpload(this.#key());
     return writer.backlogBytes > BACKLOG_BYTES ? writer.room(BACKLOG_BYTES) : null;
+  }
+
+  #tellLarge(row: Buffer): void {
+    const { table, largeRow } = this.#options;
+    const columns = table.columns.map((column) => column.name);
+    const fields = splitRecord(row);
+    // A single column comes with an empty one before it.
+    const values = columns.length === 1 ? fields.slice(1) : fields;
+    const key = table.key.map((name) => values[columns.indexOf(name)]?.toString("utf8") ?? "");
+    largeRow({ shape: shapeOf(table), key, bytes: row.length });
   }
 
   #append(head: Buffer, rest: Buffer): void {

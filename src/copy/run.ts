@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import PQueue from "p-queue";
 import { formatLsn, parseLsn } from "../core/lsn.ts";
+import type { LargeRow } from "../core/shape.ts";
 import { tableName, type CatalogTable, type TableRecord } from "../core/table.ts";
 import type { Delivery } from "../delivery/delivery.ts";
 import { heldBytes, type WriterParts } from "../delivery/file-writer.ts";
@@ -43,6 +44,7 @@ export interface CopierEvents {
   }) => void;
   readonly tableCopied: (table: string, rows: number, bytes: number) => void;
   readonly refused: (table: string, error: unknown) => void;
+  readonly largeRow: (row: LargeRow) => void;
 }
 
 interface Task {
@@ -170,7 +172,12 @@ export class CopyRun {
     const { consistentPoint: point, pointMicros } = this.#session;
     const truncateAt = range.number === 1 ? parseLsn(copy.firstPoint) : null;
     const about = { parts: writer, table: catalog, range: range.number, point, pointMicros };
-    const file = new RangeFile({ ...about, truncateAt, metadataPrefix });
+    const file = new RangeFile({
+      ...about,
+      truncateAt,
+      metadataPrefix,
+      largeRow: this.#parts.events.largeRow,
+    });
     try {
       const rows = await this.#read(worker, range, catalog, file);
       const files = await file.finish();

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { lsnDigits, type Lsn } from "./lsn.ts";
 
 /**
@@ -79,5 +80,15 @@ export function stateKey(sequence: number): string {
 
 /** `_pgstage/schemas/public.orders/<shape id>.json` */
 export function schemaKey(schema: string, table: string, shapeId: string): string {
-  return `${SCHEMAS_FOLDER}${encodeName(schema)}.${encodeName(table)}/${shapeId}.json`;
+  return `${SCHEMAS_FOLDER}${shorten(`${encodeName(schema)}.${encodeName(table)}`)}/${shapeId}.json`;
+}
+
+/** The longest name of a folder on common file systems is 255 bytes; two encoded names can be longer. */
+const MAX_FOLDER_BYTES = 240;
+
+/** A long name is cut and ends in a hash of the whole. */
+function shorten(name: string): string {
+  if (name.length <= MAX_FOLDER_BYTES) return name;
+  const hash = createHash("sha256").update(name).digest("hex").slice(0, 16);
+  return `${name.slice(0, MAX_FOLDER_BYTES - hash.length - 1)}~${hash}`;
 }

@@ -1,3 +1,6 @@
+/** Rows up to here fit memory.max whatever else happens; a longer one costs in proportion, and is announced. */
+export const LARGE_ROW_BYTES = 16 * 1024 * 1024;
+
 /**
  * Counts the bytes that rows on their way hold: CSV chunks, compressor states, compressed pieces, parts being
  * uploaded. What is counted is released by the same amount; nothing is allocated here.

@@ -35,3 +35,11 @@ export function shapeId(shape: Shape, metadataPrefix: string): string {
   ]);
   return createHash("sha256").update(text).digest("hex").slice(0, 16);
 }
+
+/** A row that costs memory in proportion to itself: longer than LARGE_ROW_BYTES. */
+export interface LargeRow {
+  readonly shape: Shape;
+  /** Values of the key's columns, in their order; empty if nothing identifies the row. */
+  readonly key: readonly string[];
+  readonly bytes: number;
+}

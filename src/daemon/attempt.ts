@@ -106,7 +106,7 @@ function pumpParts(parts: LockParts, own: CopyingParts & { held: Held }): Omit<P
     batch: writer,
     facts: factsOf(() => delivery.state, {
       captures,
-      largeRow: (shape, bytes) => onLargeRow(parts, shape, bytes),
+      largeRow: (row) => onLargeRow(parts, row),
     }),
     readBack: (table, keys) => sql.use((client) => readBack(client, table, keys)),
     limits: {

@@ -10,7 +10,7 @@ import { sqlState } from "../postgres/quote.ts";
 import { blockersOf } from "../postgres/slot.ts";
 import { isConnectionLoss } from "../postgres/sql-connection.ts";
 import { giveWay } from "./give-way.ts";
-import { copierEvents } from "./reports.ts";
+import { copierEvents, onLargeRow } from "./reports.ts";
 import type { LockParts } from "./slot-lock.ts";
 
 /** How long a consistent point may wait for running transactions before it says for whom. */
@@ -171,6 +171,7 @@ export class Copying {
           events: {
             ...copierEvents(this.#parts, () => this.#own.delivery.state),
             refused: (table, error) => this.#refused(table, error),
+            largeRow: (row) => onLargeRow(this.#parts, row),
           },
         },
         session,

@@ -1,6 +1,6 @@
 import type { LogFile } from "../core/document.ts";
 import { parseLsn } from "../core/lsn.ts";
-import type { Shape } from "../core/shape.ts";
+import type { LargeRow, Shape } from "../core/shape.ts";
 import type { TableStatus } from "../core/status.ts";
 import { tableName, type CatalogTable, type TableRecord } from "../core/table.ts";
 import { rangesOf } from "../copy/plan.ts";
@@ -44,13 +44,12 @@ function millis(timestamp: string | null | undefined): number | null {
   return timestamp ? Date.parse(timestamp.replace(" ", "T").replace("+00", "Z")) : null;
 }
 
-export function onLargeRow(
-  { observations }: Pick<DaemonParts, "observations">,
-  shape: Shape,
-  bytes: number,
-): void {
+export function onLargeRow({ observations }: Pick<DaemonParts, "observations">, row: LargeRow): void {
+  const { shape, key, bytes } = row;
   const table = `${shape.schema}.${shape.table}`;
-  observations.raise("row-large", { table, size: humanBytes(bytes) }, table);
+  const named = shape.key.map((name, i) => `${name} = ${key[i] ?? "?"}`).join(", ");
+  const subject = named === "" ? table : `${table} (${named.slice(0, 200)})`;
+  observations.raise("row-large", { table: subject, size: humanBytes(bytes) }, table);
 }
 
 export function onLost({ log, observations }: DaemonParts, files: readonly LogFile[]): void {
@@ -71,7 +70,7 @@ export function onLost({ log, observations }: DaemonParts, files: readonly LogFi
 export function copierEvents(
   { log, observations, metrics }: DaemonParts,
   state: () => State,
-): Omit<CopierEvents, "refused"> {
+): Omit<CopierEvents, "refused" | "largeRow"> {
   return {
     planned: (table, ranges, resumed) => {
       log.info({ table, ranges, resumed }, "copying");

@@ -15,14 +15,11 @@ import {
   type TupleSpan,
   type Value,
 } from "./rows.ts";
-import type { OpenFile, TableEncoder, TableFacts } from "./table-encoder.ts";
+import type { TableEncoder, TableFacts } from "./table-encoder.ts";
 import type { Transaction } from "./transaction.ts";
 
 /** Where the first tuple's tag stands in Insert, Update and Delete: after the message's tag and the OID. */
 const FIRST_TUPLE = 5;
-
-/** Rows up to here fit memory.max whatever else happens; a longer one is announced. */
-const LARGE_ROW_BYTES = 16 * 1024 * 1024;
 
 /** Turns the changes of one transaction after the other into rows of a batch. */
 export class ChangeWriter {
@@ -110,7 +107,9 @@ export class ChangeWriter {
     const complete = values.every((value) => value !== undefined);
     if (complete || !(keyChanged || this.#facts.mustFill(encoder.relation.oid, transaction.commitLsn))) {
       const file = this.#batch.fileFor(encoder, transaction);
-      this.#wrote(file, writeValues(file, row));
+      const bytes = writeValues(file, row);
+      this.#batch.wrote(file, bytes);
+      if (bytes > LARGE_ROW_BYTES) this.#tellLarge(encoder, values, bytes);
       return;
     }
     const copy = valuesOf(tupleOf(values), 0);
@@ -123,18 +122,20 @@ export class ChangeWriter {
     const transaction = this.#current();
     const file = this.#batch.fileFor(encoder, transaction);
     const head = { op: OP_TRUNCATED, transaction, seq: ++this.#seq };
-    this.#wrote(file, writeTruncated(file, head, encoder.relation.columns.length));
+    this.#batch.wrote(file, writeTruncated(file, head, encoder.relation.columns.length));
   }
 
   #write(encoder: TableEncoder, op: number, span: TupleSpan): void {
     const transaction = this.#current();
     const file = this.#batch.fileFor(encoder, transaction);
-    this.#wrote(file, writeRow(file, { op, transaction, seq: ++this.#seq }, span, null));
+    const bytes = writeRow(file, { op, transaction, seq: ++this.#seq }, span, null);
+    this.#batch.wrote(file, bytes);
+    if (bytes > LARGE_ROW_BYTES) this.#tellLarge(encoder, valuesOf(span.bytes, span.at), bytes);
   }
 
-  #wrote(file: OpenFile, bytes: number): void {
-    this.#batch.wrote(file, bytes);
-    if (bytes > LARGE_ROW_BYTES) this.#facts.largeRow(file.encoder.shape, bytes);
+  #tellLarge(encoder: TableEncoder, values: readonly Value[], bytes: number): void {
+    const key = encoder.isBag ? [] : encoder.key.map((i) => String(values[i]));
+    this.#facts.largeRow({ shape: encoder.shape, key, bytes });
   }
 
   #current(): Transaction {

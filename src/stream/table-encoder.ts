@@ -1,5 +1,5 @@
 import type { Buffer } from "node:buffer";
-import { shapeId, type Shape } from "../core/shape.ts";
+import { shapeId, type LargeRow, type Shape } from "../core/shape.ts";
 import { csvRecord, metadataColumns } from "../csv/header.ts";
 import type { Lsn } from "../core/lsn.ts";
 import type { FileWriter } from "../delivery/file-writer.ts";
@@ -13,8 +13,7 @@ export interface TableFacts {
   primaryKey(oid: number): readonly string[];
   /** Whether unchanged values of a change must be read back, because a copy may have missed the row they stand in. */
   mustFill(oid: number, commitLsn: bigint): boolean;
-  /** A row is longer than what memory.max promises. */
-  largeRow(shape: Shape, bytes: number): void;
+  largeRow(row: LargeRow): void;
 }
 
 /** A file of one table, shape and hour while it takes rows. */
