@@ -1,5 +1,7 @@
 import { runDaemon } from "../daemon/daemon.ts";
 import { openParts } from "../daemon/open.ts";
+import type { DaemonParts } from "../daemon/parts.ts";
+import { preflight, refuseFailed } from "../daemon/preflight.ts";
 import { startHttp } from "../observe/http.ts";
 import type { CommandContext } from "./context.ts";
 
@@ -10,11 +12,26 @@ export async function run(context: CommandContext): Promise<number> {
   const { observations, metrics, store } = parts;
   const http = await startHttp({ ...settings.http, status: () => observations.status(), metrics });
   try {
+    await checkFirst(parts, context.signal);
     await runDaemon(parts, context.signal);
     parts.log.info("drained");
     return 0;
   } finally {
     await http?.close();
     store.close();
+  }
+}
+
+/** What `check` does. What may pass by itself is left to the daemon, which tries again. */
+async function checkFirst({ settings, store, log }: DaemonParts, signal: AbortSignal): Promise<void> {
+  const told = new Promise<null>((resolve) =>
+    signal.addEventListener("abort", () => resolve(null), { once: true }),
+  );
+  const checks = await Promise.race([preflight({ settings, store, purpose: "run" }), told]);
+  if (checks === null) return;
+  refuseFailed(checks);
+  for (const { name, verdict, found, mend } of checks) {
+    if (verdict === "warn" || verdict === "fail") log.warn({ check: name, found, mend }, "check");
+    else log.debug({ check: name, verdict, found }, "check");
   }
 }

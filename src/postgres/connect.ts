@@ -64,7 +64,7 @@ const NEWER_TIMEOUTS = [
 export const RAW_TYPES = { getTypeParser: () => (text: string) => text };
 
 /** What the connection is called in pg_stat_activity. Postgres cuts it at 63 bytes. */
-function applicationName(slot: string): string {
+export function applicationName(slot: string): string {
   return slot === "pgstage" ? "pgstage" : `pgstage ${slot}`;
 }
 

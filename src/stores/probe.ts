@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { messageOf, OperatorError } from "../core/errors.ts";
+import { messageOf, OperatorError, TransientError } from "../core/errors.ts";
 import { OWN_FOLDER } from "../core/layout.ts";
 import type { ProbeResult, Store } from "./store.ts";
 
@@ -36,7 +36,8 @@ export async function probeStep(name: string, run: () => Promise<Finding>): Prom
   } catch (error) {
     const mend =
       error instanceof OperatorError ? error.mend : "see that the stage can be reached, then try again";
-    return { name, verdict: "fail", found: messageOf(error), mend };
+    const passing = error instanceof TransientError;
+    return { name, verdict: "fail", found: messageOf(error), mend, ...(passing ? { passing } : {}) };
   }
 }
 

@@ -80,4 +80,6 @@ export interface ProbeResult {
   readonly found: string;
   /** What to do about it; empty if ok. */
   readonly mend: string;
+  /** It failed in a way that may pass: a network that is away, a store that is busy. */
+  readonly passing?: boolean;
 }
