@@ -11,8 +11,6 @@ import { FileWriter, type WriterParts } from "../delivery/file-writer.ts";
 
 /** CSV bytes after which a copied file is long enough for an upload in parts; its name is known from the start. */
 const UPLOAD_FROM_BYTES = 4 * 1024 * 1024;
-/** Backlog at which the socket waits for compressor and store. */
-const BACKLOG_BYTES = 3 * 1024 * 1024;
 
 export interface RangeFileOptions {
   readonly parts: WriterParts & { readonly fileMaxBytes: number };
@@ -74,7 +72,7 @@ export class RangeFile {
     const writer = this.#writer;
     if (writer.csvBytes >= this.#options.parts.fileMaxBytes) this.#next();
     else if (writer.key === null && writer.csvBytes >= UPLOAD_FROM_BYTES) writer.beginUpload(this.#key());
-    return writer.backlogBytes > BACKLOG_BYTES ? writer.room(BACKLOG_BYTES) : null;
+    return writer.isFull ? writer.room() : null;
   }
 
   #tellLarge(row: Buffer): void {

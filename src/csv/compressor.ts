@@ -98,12 +98,19 @@ export class Compressor {
     this.#stream = null;
   }
 
-  /** Takes everything that came out, or, with `bytes`, exactly so many; the caller releases them when they are gone. */
+  /** Takes at most `bytes` of what came out; the caller releases them when they are gone. */
   take(bytes = this.#readyBytes): Buffer {
-    const whole = this.#pieces.length === 1 ? (this.#pieces[0] as Buffer) : Buffer.concat(this.#pieces);
-    this.#pieces = bytes < whole.length ? [whole.subarray(bytes)] : [];
-    this.#readyBytes = whole.length - bytes;
-    return whole.subarray(0, bytes);
+    const taken: Buffer[] = [];
+    let wanted = Math.min(bytes, this.#readyBytes);
+    this.#readyBytes -= wanted;
+    while (wanted > 0) {
+      const piece = this.#pieces[0] as Buffer;
+      if (piece.length > wanted) this.#pieces[0] = piece.subarray(wanted);
+      else this.#pieces.shift();
+      taken.push(piece.subarray(0, wanted));
+      wanted -= Math.min(wanted, piece.length);
+    }
+    return taken.length === 1 ? (taken[0] as Buffer) : Buffer.concat(taken);
   }
 
   /** Gives up: frees what is held. */

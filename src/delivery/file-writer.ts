@@ -9,8 +9,10 @@ const FIRST_CHUNK_BYTES = 4 * 1024;
 const CHUNK_BYTES = 256 * 1024;
 /** A file up to here is published with one PUT from its batch's pack instead of a multipart upload. */
 export const SMALL_FILE_BYTES = 1024 * 1024;
-/** Smallest part worth a request where the store asks for none. */
-const LEAST_PART_BYTES = 1024 * 1024;
+/** A part that fills the line, is cheap to send again, and small enough for one per copy worker in memory. */
+const PART_BYTES = 5 * 1024 * 1024;
+/** What may wait beyond a full part before whoever writes has to wait. */
+const SLACK_BYTES = 1024 * 1024;
 /** Parts of one file on their way at once: one fills the line, one waits for it. */
 const PARTS_IN_FLIGHT = 2;
 
@@ -66,7 +68,7 @@ export class FileWriter {
     this.#parts = parts;
     this.#compressor = new Compressor(parts.compression, parts.memory);
     this.#compressor.onPiece = () => this.#pump();
-    this.#partBytes = Math.max(parts.store.minPartBytes, LEAST_PART_BYTES);
+    this.#partBytes = Math.max(parts.store.minPartBytes, PART_BYTES);
     this.buffer = Buffer.allocUnsafeSlow(Math.max(FIRST_CHUNK_BYTES, header.length * 2));
     parts.memory.hold(this.buffer.length);
     this.end = header.copy(this.buffer);
@@ -124,9 +126,14 @@ export class FileWriter {
     this.#pump();
   }
 
-  /** Resolves once fewer than `bytes` wait; rejects if the upload failed. */
-  async room(bytes: number): Promise<void> {
-    while (this.backlogBytes >= bytes && !this.#failure) {
+  /** More waits for compressor and store than one part: whoever writes should wait for `room`. */
+  get isFull(): boolean {
+    return this.backlogBytes > this.#partBytes + SLACK_BYTES;
+  }
+
+  /** Resolves once it is no longer full; rejects if the upload failed. */
+  async room(): Promise<void> {
+    while (this.isFull && !this.#failure) {
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
     if (this.#failure) throw this.#failure;
@@ -190,7 +197,7 @@ export class FileWriter {
   #pump(): void {
     while (this.#upload && !this.#failure && this.#inFlight.size < PARTS_IN_FLIGHT) {
       if (this.#compressor.readyBytes < this.#partBytes) break;
-      this.#send(this.#compressor.take(), this.#upload);
+      this.#send(this.#compressor.take(this.#partBytes), this.#upload);
     }
     this.#wake();
   }

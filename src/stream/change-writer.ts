@@ -1,4 +1,5 @@
 import type { Buffer } from "node:buffer";
+import { LARGE_ROW_BYTES } from "../core/memory.ts";
 import type { Batch } from "./batch.ts";
 import { writeValues, type DeferredRow } from "./deferred.ts";
 import { endOfTuple, malformed, NEW_TUPLE } from "./pgoutput.ts";

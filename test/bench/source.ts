@@ -59,7 +59,7 @@ export async function bareReader(source: Source, slot: string, publication: stri
   const { connection } = client as unknown as Wire;
   const startedAt = performance.now();
   const ended = new Promise<number>((resolve) => {
-    let tail = Buffer.alloc(0);
+    let tail: Buffer = Buffer.alloc(0);
     client.query(`START_REPLICATION SLOT "${slot}" LOGICAL 0/0 (proto_version '1', publication_names '"${publication}"')`).catch(() => {});
     (connection as unknown as { once(event: string, then: () => void): void }).once("replicationStart", () => {
       connection.stream.removeAllListeners("data");

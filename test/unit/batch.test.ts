@@ -31,7 +31,7 @@ const COLUMN = { name: "id", typeOid: 23, typeModifier: -1, key: true };
 const encoder = (): TableEncoder =>
   makeEncoder(
     { oid: 1, schema: "public", table: "t", replicaIdentity: "default", columns: [COLUMN] },
-    { captures: () => true, primaryKey: () => ["id"], mustFill: () => false },
+    { captures: () => true, primaryKey: () => ["id"], mustFill: () => false, largeRow: () => {} },
     "_",
   );
 
