@@ -51,7 +51,7 @@ export class Scene implements AsyncDisposable {
   async drainAndProve(daemon: Daemon): Promise<Verdict> {
     await this.settled(daemon);
     await daemon.drain();
-    return await this.prove();
+    return this.prove();
   }
 
   /** The stage says what the source says, each change once, and no key ever changed. The daemon is drained. */

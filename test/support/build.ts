@@ -34,7 +34,7 @@ async function build(): Promise<string> {
   const args = [tsc, "-p", join(ROOT, "tsconfig.json"), "--outDir", join(making, "dist")];
   const said = await run(process.execPath, args, { cwd: ROOT }).then(
     () => "",
-    (error: { stdout?: string }) => error.stdout ?? String(error),
+    (error: Error & { stdout?: string }) => error.stdout ?? error.message,
   );
   // Types are not this function's business: tsc writes all the same.
   if (!(await isThere(join(making, "dist/main.js")))) throw new Error(`src does not compile:\n${said}`);
