@@ -17,6 +17,8 @@ import { Throttle } from "./throttle.ts";
 const BUSY_PAUSE_MS = 1_000;
 /** … so often in one session. */
 const BUSY_TRIES = 30;
+/** What a range that has begun gets beyond snapshot.maxAge, at least. */
+const LEAST_GRACE_MS = 60_000;
 /** Share of the memory limit above which no further range begins. */
 const BEGIN_BELOW = 0.6;
 
@@ -86,9 +88,25 @@ export class CopyRun {
     await this.#completeResumed(oids);
     const queue = new PQueue({ concurrency: this.#session.workers });
     for (const task of tasks) void queue.add(() => this.#take(task, queue), { priority: task.bag ? 1 : 0 });
+    const tooOld = setTimeout(() => this.#endIfTooOld(tasks), this.#parts.maxAgeMs + this.#graceMs).unref();
     await queue.onIdle();
+    clearTimeout(tooOld);
+    // Nothing more is read: the source need not keep the snapshot while the store takes its time.
+    await this.#session.close();
     await Promise.allSettled(this.#publishing);
     if (this.#failure !== null) throw this.#failure;
+  }
+
+  /** A range that is being read at snapshot.maxAge may end; one that a slow store holds up may not do so for ever. */
+  get #graceMs(): number {
+    return Math.max(LEAST_GRACE_MS, this.#parts.maxAgeMs);
+  }
+
+  #endIfTooOld(tasks: readonly Task[]): void {
+    const bags = tasks.filter((task) => task.bag).map((task) => task.oid);
+    const copies = this.#parts.delivery.state.tables;
+    if (bags.some((oid) => !this.#left.has(oid) && copies[oid]?.copy.phase === "copying")) return;
+    void this.#session.close();
   }
 
   async #plan(oids: readonly number[]): Promise<Task[]> {
