@@ -5,11 +5,7 @@ function column(name: string, type: string, typeOid: number, typeModifier = -1):
   return { name, type, typeOid, typeModifier, key: false };
 }
 
-function shapeOf(
-  tableName: string,
-  columns: readonly ShapeColumn[],
-  key: readonly string[],
-): TableShape {
+function shapeOf(tableName: string, columns: readonly ShapeColumn[], key: readonly string[]): TableShape {
   return {
     schemaName: "public",
     tableName,
