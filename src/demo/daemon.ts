@@ -88,6 +88,12 @@ export class DaemonProcess {
     return this.#last.join("\n");
   }
 
+  /** The error that it stopped with, if that was one for an operator. */
+  lastError(): { readonly message?: string; readonly mend?: string } | null {
+    const error = parse(this.#last.findLast((text) => text.includes('"err"')) ?? "")?.["err"];
+    return typeof error === "object" ? error : null;
+  }
+
   /** Drains it. Resolves with its exit code. */
   async stop(): Promise<number | null> {
     if (this.isRunning) this.#child.kill("SIGTERM");

@@ -55,10 +55,6 @@ export async function runDemo(options: DemoOptions): Promise<boolean> {
   } finally {
     options.screen.live([]);
     for (const cleanup of cleanups.toReversed()) await cleanup();
-    if (cleanups.length > 0)
-      options.screen.line(
-        `Postgres and the daemon are gone; what was staged and logged is still in ${options.dir}.`,
-      );
   }
 }
 
@@ -66,6 +62,7 @@ class Demo {
   readonly #options: DemoOptions;
   readonly #cleanups: (() => Promise<unknown>)[];
   readonly #screen: Screen;
+  #stageUrl = "";
 
   constructor(options: DemoOptions, cleanups: (() => Promise<unknown>)[]) {
     this.#options = options;
@@ -77,6 +74,11 @@ class Demo {
     const { seconds, signal } = this.#options;
     const folder = await makeFolder(this.#options.dir);
     this.#screen.line(`pgstage demo: everything is below ${folder.path}`);
+    // Registered first, so done last.
+    this.#cleanups.push(async () => {
+      const stage = this.#options.stageUrl === null ? "" : `, the stage at ${this.#stageUrl}`;
+      this.#screen.line(`Postgres and the daemon are gone. What is left is in ${folder.path}${stage}.`);
+    });
     const postgres = await this.#database(folder);
     signal.throwIfAborted();
     const workload = await this.#application(postgres);
@@ -142,8 +144,9 @@ class Demo {
       },
     });
     this.#cleanups.push(() => daemon.kill());
+    this.#stageUrl = env["PGSTAGE_STAGE_URL"] ?? "";
     this.#screen.line("The daemon starts while the application works on these tables:");
-    this.#screen.line(`  stage  ${env["PGSTAGE_STAGE_URL"]}`);
+    this.#screen.line(`  stage  ${this.#stageUrl}`);
     this.#screen.line(`  page   http://127.0.0.1:${port}/  (metrics: /metrics, JSON: /status)`);
     this.#screen.line(`  log    ${folder.log}`);
     return { daemon, env };
@@ -306,10 +309,11 @@ function isCopied({ tables }: { readonly tables: readonly { readonly phase: stri
   return tables.length > 0 && tables.every(({ phase }) => phase === "copied");
 }
 
+/** A daemon that ended by itself, as an error that says why. */
 async function ended(daemon: DaemonProcess): Promise<Error> {
   const code = await daemon.exited;
-  const words = daemon.lastWords();
-  if (code === 2 || code === 3)
-    return new OperatorError(`the daemon has ended:\n${words}`, "see its last lines above");
-  return new Error(`the daemon has ended with ${String(code)}:\n${words}`);
+  const { message, mend } = daemon.lastError() ?? {};
+  if (message !== undefined && mend !== undefined)
+    return new OperatorError(`the daemon has stopped: ${message}`, mend);
+  return new Error(`the daemon has ended with ${String(code)}:\n${daemon.lastWords()}`);
 }
