@@ -3,6 +3,7 @@ import { openParts } from "../daemon/open.ts";
 import type { DaemonParts } from "../daemon/parts.ts";
 import { preflight, refuseFailed } from "../daemon/preflight.ts";
 import { startHttp } from "../observe/http.ts";
+import { EXIT } from "../report.ts";
 import type { CommandContext } from "./context.ts";
 
 /** The daemon, until it is told to stop. */
@@ -13,9 +14,12 @@ export async function run(context: CommandContext): Promise<number> {
   const http = await startHttp({ ...settings.http, status: () => observations.status(), metrics });
   try {
     await checkFirst(parts, context.signal);
-    await runDaemon(parts, context.signal);
-    parts.log.info("drained");
-    return 0;
+    if (await runDaemon(parts, context.signal)) {
+      parts.log.info("drained");
+      return EXIT.done;
+    }
+    parts.log.warn("not drained within shutdown.timeout: what is left is sent again at the next start");
+    return EXIT.unexpected;
   } finally {
     await http?.close();
     store.close();

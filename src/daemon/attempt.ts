@@ -179,10 +179,7 @@ async function live(parts: LockParts, living: Living): Promise<void> {
   try {
     await pump.done;
   } catch (error) {
-    if (!(error instanceof DrainTimeout)) throw explain(error);
-    parts.log.warn(
-      "the drain took longer than shutdown.timeout; what is not published is sent again at the next start",
-    );
+    throw explain(error);
   } finally {
     stop.removeEventListener("abort", drain);
     over.abort();
@@ -191,7 +188,8 @@ async function live(parts: LockParts, living: Living): Promise<void> {
   }
 }
 
-class DrainTimeout extends Error {
+/** shutdown.timeout was too short. Nothing is lost: what is not published is sent again at the next start. */
+export class DrainTimeout extends Error {
   override readonly name = "DrainTimeout";
 }
 

@@ -5,7 +5,7 @@ import { FailureLog } from "../observe/failures.ts";
 import { lagJson } from "../observe/status-json.ts";
 import { connectSource } from "../postgres/connect.ts";
 import { explainSqlError, SqlConnection } from "../postgres/sql-connection.ts";
-import { runAttempt } from "./attempt.ts";
+import { DrainTimeout, runAttempt } from "./attempt.ts";
 import type { DaemonParts } from "./parts.ts";
 import { isSlotTaken, takeSlot, type Held, type LockParts } from "./slot-lock.ts";
 
@@ -17,15 +17,16 @@ const LONGEST_PAUSE_MS = 10_000;
 const HEALTHY_MS = 60_000;
 
 /**
- * Runs until `stop`: takes the slot, streams, and after a loss of anything does both again. Resolves when drained;
- * rejects with an OperatorError, or with what must be a mistake of ours.
+ * Runs until `stop`: takes the slot, streams, and after a loss of anything does both again. Resolves
+ * after `stop`, with whether all that was received is published; rejects with an OperatorError, or with what must be a
+ * mistake of ours.
  */
-export async function runDaemon(parts: DaemonParts, stop: AbortSignal): Promise<void> {
+export async function runDaemon(parts: DaemonParts, stop: AbortSignal): Promise<boolean> {
   const { observations, log, settings } = parts;
   const lagLines = setInterval(() => log.info(lagFields(parts), "lag"), settings.log.lagIntervalMs).unref();
   observations.start();
   try {
-    await attempts(parts, stop);
+    return await attempts(parts, stop);
   } catch (error) {
     if (error instanceof OperatorError) observations.blocked(error.message, error.mend);
     throw error;
@@ -36,16 +37,17 @@ export async function runDaemon(parts: DaemonParts, stop: AbortSignal): Promise<
 }
 
 /** One attempt after the other, with growing pauses, until one is drained. */
-async function attempts(parts: DaemonParts, stop: AbortSignal): Promise<void> {
+async function attempts(parts: DaemonParts, stop: AbortSignal): Promise<boolean> {
   const failures = new FailureLog(parts.log, "the pipeline starts again");
   let pauseMs = FIRST_PAUSE_MS;
   while (!stop.aborted) {
     const startedAtMs = performance.now();
     try {
       await attempt(parts, stop);
-      return;
+      return true;
     } catch (error) {
-      if (stop.aborted && (isPassing(error) || error === stop.reason)) return;
+      if (error instanceof DrainTimeout) return false;
+      if (stop.aborted && (isPassing(error) || error === stop.reason)) return true;
       if (!isPassing(error)) throw error;
       failures.failed(error);
       parts.metrics.reconnected();
@@ -55,6 +57,7 @@ async function attempts(parts: DaemonParts, stop: AbortSignal): Promise<void> {
     await delay(pauseMs, undefined, { signal: stop }).catch(() => {});
     pauseMs = Math.min(LONGEST_PAUSE_MS, pauseMs * 2);
   }
+  return true;
 }
 
 /** Worth another attempt from the log on. */
