@@ -14,6 +14,11 @@ export type CommandModules = Readonly<Partial<Record<CommandName, () => Promise<
 const MODULES: CommandModules = {
   run: () => import("./commands/run.ts"),
   check: () => import("./commands/check.ts"),
+  resync: () => import("./commands/resync.ts"),
+  sql: () => import("./commands/sql.ts"),
+  verify: () => import("./commands/verify.ts"),
+  teardown: () => import("./commands/teardown.ts"),
+  demo: () => import("./commands/demo.ts"),
 };
 
 export interface CliEnvironment {
