@@ -20,8 +20,10 @@ import { watchSource } from "./source-watch.ts";
 /** What a process needs before it holds any row: Node, the SDK, pg. The rest of memory.max is for rows. */
 const BASE_BYTES = 150 * 1024 * 1024;
 const LEAST_ROW_BYTES = 40 * 1024 * 1024;
-/** Share of the rows' memory that an open batch may hold before it closes at the next commit. */
-const BATCH_SHARE = 0.35;
+/** The stream's share of it; the rest is the copy's, so that neither waits for the other. */
+const STREAM_SHARE = 0.6;
+/** Share of the stream's memory that may be held before the open batch closes at the next commit. */
+const BATCH_SHARE = 0.5;
 /** Part of shutdown.timeout that is left for saying goodbye. */
 const FAREWELL_MS = 2_000;
 
@@ -57,12 +59,13 @@ export async function runAttempt(parts: LockParts, attempt: Attempt): Promise<vo
     const catalog = new CatalogWatch(parts, { delivery, captures });
     await catalog.look();
     const shapes = shapeBook(parts);
-    const writer = writerParts(parts);
+    const writer = writerParts(parts, STREAM_SHARE);
     const pump = new Pump({
       ...pumpParts(parts, { delivery, shapes, writer, captures, held }),
       shapeSeen: (encoder) => catalog.shapeSeen(encoder.shape),
     });
-    copying = new Copying(parts, { delivery, shapes, writer, captures });
+    const copyWriter = writerParts(parts, 1 - STREAM_SHARE);
+    copying = new Copying(parts, { delivery, shapes, writer: copyWriter, captures });
     catalog.onCopies = () => {
       pump.refreshEncoders();
       copying?.wake();
@@ -86,11 +89,11 @@ function shapeBook({ store, patiently, settings, sql }: LockParts): ShapeBook {
 
 type Writer = CopyingParts["writer"];
 
-function writerParts({ store, patiently, settings }: LockParts): Writer {
-  const memory = new MemoryAccount(Math.max(LEAST_ROW_BYTES, settings.memory.maxBytes - BASE_BYTES));
+function writerParts({ store, patiently, settings }: LockParts, share: number): Writer {
+  const rowBytes = Math.max(LEAST_ROW_BYTES, settings.memory.maxBytes - BASE_BYTES);
   return {
     store,
-    memory,
+    memory: new MemoryAccount(rowBytes * share),
     compression: settings.format.compression,
     patiently,
     fileMaxBytes: settings.file.maxBytes,

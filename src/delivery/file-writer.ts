@@ -13,7 +13,7 @@ export const SMALL_FILE_BYTES = 1024 * 1024;
 const PART_BYTES = 5 * 1024 * 1024;
 /** What may wait beyond a full part before whoever writes has to wait. */
 const SLACK_BYTES = 1024 * 1024;
-/** Parts of one file on their way at once: one fills the line, one waits for it. */
+/** Parts of one file on their way at once: one fills the line, one waits for it. While memory is short, one. */
 const PARTS_IN_FLIGHT = 2;
 
 /** Tries something of the store again for as long as it may help; `what` is for the log. */
@@ -131,6 +131,11 @@ export class FileWriter {
     return this.backlogBytes > this.#partBytes + SLACK_BYTES;
   }
 
+  get #partsInFlight(): number {
+    const { memory } = this.#parts;
+    return memory.heldBytes > memory.limitBytes ? 1 : PARTS_IN_FLIGHT;
+  }
+
   /** Resolves once it is no longer full; rejects if the upload failed. */
   async room(): Promise<void> {
     while (this.isFull && !this.#failure) {
@@ -195,7 +200,7 @@ export class FileWriter {
   }
 
   #pump(): void {
-    while (this.#upload && !this.#failure && this.#inFlight.size < PARTS_IN_FLIGHT) {
+    while (this.#upload && !this.#failure && this.#inFlight.size < this.#partsInFlight) {
       if (this.#compressor.readyBytes < this.#partBytes) break;
       this.#send(this.#compressor.take(this.#partBytes), this.#upload);
     }
