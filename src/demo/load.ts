@@ -8,7 +8,7 @@ import { OperatorError } from "../core/errors.ts";
 import { DEMO_TABLES, type DemoTable } from "./tables.ts";
 
 /** Where vega-datasets keeps its files. */
-export function datasetFolder(): string {
+function datasetFolder(): string {
   try {
     const require = createRequire(import.meta.url);
     return join(dirname(require.resolve("vega-datasets")), "..", "data");

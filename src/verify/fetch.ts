@@ -109,7 +109,7 @@ function unzstdStart(head: Buffer): Promise<Buffer> {
 }
 
 /** The first record of CSV text, or null if it does not end within it. */
-export function parseHeader(text: string): string[] | null {
+function parseHeader(text: string): string[] | null {
   const names: string[] = [];
   const field = /(?:"((?:[^"]|"")*)"|([^",\n]*))([,\n])/y;
   for (;;) {

@@ -8,7 +8,7 @@
  * - `copying`, `pending`: it is being copied, or waits to be, so there is nothing to compare with yet.
  * - `unreadable`: a file is gone or is not what the contract says, so the table cannot be rebuilt.
  */
-export type Outcome = "equal" | "different" | "behind" | "copying" | "pending" | "unreadable";
+type Outcome = "equal" | "different" | "behind" | "copying" | "pending" | "unreadable";
 
 export interface Example {
   readonly kind: "missing" | "extra" | "different";

@@ -3,9 +3,10 @@ import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { builtMain } from "../support/build.ts";
 
 let home: string;
 let child: ChildProcess | null = null;
@@ -26,15 +27,14 @@ interface Demo {
 }
 
 /** The demo as a process of its own, with variables around it that are not its business. */
-function demo(...args: string[]): Demo {
-  const main = resolve(import.meta.dirname, "main.ts");
+async function demo(...args: string[]): Promise<Demo> {
   const env = {
     ...process.env,
     PGHOST: "elsewhere",
     PGSTAGE_SOURCE_URL: "postgres://elsewhere/",
     PGSTAGE_FLUSH_INTERVAL: "1h",
   };
-  child = spawn(process.execPath, ["--import", "tsx", main, "demo", "--dir", join(home, "demo"), ...args], {
+  child = spawn(process.execPath, [await builtMain(), "demo", "--dir", join(home, "demo"), ...args], {
     env,
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -92,7 +92,7 @@ function serverFolders(of: readonly Process[]): string[] {
 }
 
 test("proves every table equal, and leaves its folder only", { timeout: 300_000 }, async () => {
-  const running = demo("--seconds", "10");
+  const running = await demo("--seconds", "10");
   expect(await running.exited, running.said).toBe(0);
   expect(running.said).toContain("300,000 rows");
   expect(running.said).toMatch(/public\.flights +30\d,\d{3}/);
@@ -108,7 +108,7 @@ for (const [how, signal] of [
   ["killed, it takes everything with it", "SIGKILL"],
 ] as const) {
   test(how, { timeout: 300_000 }, async () => {
-    const running = demo();
+    const running = await demo();
     await expect.poll(() => running.said, { timeout: 120_000 }).toContain("The daemon starts");
     const started = await descendants(running.process.pid ?? 0);
     const folders = serverFolders(started);
@@ -122,7 +122,7 @@ for (const [how, signal] of [
 }
 
 test("a folder that is not its own is left alone", async () => {
-  const running = demo("--dir", home);
+  const running = await demo("--dir", home);
   await writeFile(join(home, "precious"), "");
   expect(await running.exited).toBe(3);
   expect(running.said).toContain("is there already, and not from a demo");
