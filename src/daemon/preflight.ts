@@ -92,13 +92,20 @@ async function slotCheck(
   if (view.replication === null) return { check: skip("slot", "no replication connection"), plan: null };
   if (purpose === "snapshot") return { check: checkSnapshotStage(reading), plan: null };
   try {
-    const identity = identityOf(await identifySystem(view.replication), settings.source);
+    const server = await identifySystem(view.replication);
+    const identity = identityOf(server, settings.source);
     const branchedAt = await branchPoint(
       view.replication,
       identity.timeline,
       reading?.state.pipeline.timeline ?? identity.timeline,
     );
-    return compareSlot({ state: reading?.state ?? null, slot: view.slot, identity, branchedAt });
+    return compareSlot({
+      state: reading?.state ?? null,
+      slot: view.slot,
+      identity,
+      branchedAt,
+      flushedLsn: server.flushedLsn,
+    });
   } catch (error) {
     return { check: failed("slot", error), plan: null };
   }

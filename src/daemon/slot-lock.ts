@@ -49,14 +49,16 @@ export async function takeSlot(parts: LockParts): Promise<Held | null> {
   let reading: Reading | null;
   let plan: StartPlan;
   try {
-    identity = identityOf(await identifySystem(replication), source);
+    const server = await identifySystem(replication);
+    identity = identityOf(server, source);
     // First the slot, then the log: a live daemon moves both, and the slot last.
     const slot = await sql.use((client) => readSlot(client, source.slot, serverVersion));
     if (slot?.active) return null;
     reading = await parts.patiently("read the log", () => readLog(store));
     const known = reading?.state.pipeline.timeline ?? identity.timeline;
     const branchedAt = await branchPoint(replication, identity.timeline, known);
-    plan = planStart({ state: reading?.state ?? null, slot, identity, branchedAt });
+    const { flushedLsn } = server;
+    plan = planStart({ state: reading?.state ?? null, slot, identity, branchedAt, flushedLsn });
   } finally {
     await replication.end().catch(() => {});
   }

@@ -8,16 +8,26 @@ export interface ServerFacts {
   readonly systemIdentifier: string;
   readonly timeline: number;
   readonly database: string;
+  /** How far its WAL is flushed; nothing that was ever streamed is beyond. */
+  readonly flushedLsn: Lsn;
 }
 
 /** On a replication connection. Source: PostgreSQL, "Streaming Replication Protocol", IDENTIFY_SYSTEM. */
 export async function identifySystem(replication: Client): Promise<ServerFacts> {
-  const { rows } = await replication.query<{ systemid: string; timeline: number; dbname: string }>(
-    "IDENTIFY_SYSTEM",
-  );
+  const { rows } = await replication.query<{
+    systemid: string;
+    timeline: number;
+    dbname: string;
+    xlogpos: string;
+  }>("IDENTIFY_SYSTEM");
   const [row] = rows;
   if (!row) throw new TransientError("IDENTIFY_SYSTEM gave no row");
-  return { systemIdentifier: String(row.systemid), timeline: Number(row.timeline), database: row.dbname };
+  return {
+    systemIdentifier: String(row.systemid),
+    timeline: Number(row.timeline),
+    database: row.dbname,
+    flushedLsn: parseLsn(row.xlogpos),
+  };
 }
 
 /** Where the server's timeline left `timeline`; null if they are one. 0 if the history does not know it. */
@@ -42,5 +52,6 @@ export function identityOf(
   facts: ServerFacts,
   names: { slot: string; publication: string },
 ): PipelineIdentity {
-  return { ...facts, slot: names.slot, publication: names.publication };
+  const { systemIdentifier, timeline, database } = facts;
+  return { systemIdentifier, timeline, database, slot: names.slot, publication: names.publication };
 }

@@ -1,6 +1,6 @@
 import type { PipelineIdentity } from "../core/document.ts";
 import { OperatorError } from "../core/errors.ts";
-import { formatLsn, parseLsn, type Lsn } from "../core/lsn.ts";
+import { formatLsn, laterLsn, parseLsn, type Lsn } from "../core/lsn.ts";
 import type { State } from "../delivery/state.ts";
 import type { SlotInfo } from "../postgres/slot.ts";
 
@@ -20,6 +20,8 @@ export interface Found {
   readonly identity: PipelineIdentity;
   /** Where the source's timeline branched off the one that the log knows; null if it is the same. */
   readonly branchedAt: Lsn | null;
+  /** How far the source's WAL is flushed. */
+  readonly flushedLsn?: Lsn;
 }
 
 /** Compares slot and log. Pure. Throws an OperatorError where only a person can know what is right. */
@@ -64,7 +66,8 @@ function lostSlot(slot: SlotInfo, identity: PipelineIdentity): OperatorError {
   );
 }
 
-function refuseForeignSlot(slot: SlotInfo, identity: PipelineIdentity): void {
+/** Throws an OperatorError if the slot cannot be a pipeline's of this database. */
+export function refuseForeignSlot(slot: SlotInfo, identity: PipelineIdentity): void {
   if (slot.slotType === "logical" && slot.plugin === "pgoutput" && slot.database === identity.database)
     return;
   const what =
@@ -72,7 +75,7 @@ function refuseForeignSlot(slot: SlotInfo, identity: PipelineIdentity): void {
   throw new OperatorError(`${identity.slot} is ${what}, not ours`, "choose another source.slot");
 }
 
-function refuseOtherSource(state: State, { identity, branchedAt }: Found): void {
+function refuseOtherSource(state: State, { identity, branchedAt, flushedLsn }: Found): void {
   const { pipeline } = state;
   const differs = (name: keyof PipelineIdentity): boolean => pipeline[name] !== identity[name];
   if (differs("systemIdentifier") || differs("database")) {
@@ -87,10 +90,29 @@ function refuseOtherSource(state: State, { identity, branchedAt }: Found): void 
       `set source.slot = ${pipeline.slot}, or use another stage.url`,
     );
   }
-  if (branchedAt !== null && state.endLsn !== null && parseLsn(state.endLsn) > branchedAt) {
+  const staged = stagedUpTo(state);
+  if (branchedAt !== null && staged !== null && staged > branchedAt) {
     throw new OperatorError(
-      `the source went back in time: its timeline ${identity.timeline} branched at ${formatLsn(branchedAt)}, and the stage holds changes up to ${state.endLsn} of timeline ${pipeline.timeline}`,
+      `the source went back in time: its timeline ${identity.timeline} branched at ${formatLsn(branchedAt)}, and the stage holds changes up to ${formatLsn(staged)} of timeline ${pipeline.timeline}`,
       "run `pgstage resync --all` to copy every table afresh onto this stage, or use another stage.url",
     );
   }
+  if (staged !== null && flushedLsn !== undefined && flushedLsn < staged) {
+    throw new OperatorError(
+      `the source went back in time: it stands at ${formatLsn(flushedLsn)}, and the stage holds changes up to ${formatLsn(staged)}. Was it restored from a backup?`,
+      "use another stage.url: what this source writes from now on would count as older than what is staged",
+    );
+  }
+}
+
+/** The greatest position that rows on the stage may have: the end of the stream, or of the copies while there is none. */
+export function stagedUpTo(state: State): Lsn | null {
+  const points = Object.values(state.tables).flatMap(({ copy }) => {
+    if (copy.phase === "pending") return [];
+    return [copy.phase === "copied" ? copy.lastPoint : copy.firstPoint];
+  });
+  const texts = state.endLsn === null ? points : [...points, state.endLsn];
+  return texts
+    .map(parseLsn)
+    .reduce<Lsn | null>((most, lsn) => (most === null ? lsn : laterLsn(most, lsn)), null);
 }

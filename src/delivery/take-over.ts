@@ -36,6 +36,11 @@ export async function takeOver(own: TakingOver): Promise<number> {
   if (lost.length > 0) own.lost(lost);
   const events: TableEvent[] = copyAgain(delivery.state, lost);
   if (reading?.damage) events.push({ event: "copyAll", reason: reading.damage });
+  const isFirst = delivery.state.endLsn === null;
+  if (isFirst && Object.keys(delivery.state.tables).length > 0) {
+    // Changes between a snapshot and the new slot were never streamed.
+    events.push({ event: "copyAll", reason: "the stage held snapshots, and is streamed from now on" });
+  }
   const nothing = { files: [], firstLsn: null, committedAt: null };
   await delivery.submit({ kind: "start", ...nothing, events, endLsn: from });
   try {

@@ -117,7 +117,7 @@ function checkRowSecurity({ tables, rowSecurity, user, isFirstStart }: TableSitu
 
 /** A partitioned root is not read itself, but the stream asks for the right to it. */
 function storagesOf(tables: readonly CatalogTable[]): { oid: number; schema: string; name: string }[] {
-  return tables.flatMap((table) => (table.partitioned ? [table, ...table.storages] : table.storages));
+  return tables.flatMap((table) => [...(table.partitioned ? [table] : []), ...table.storages]);
 }
 
 function checkIdentity({ tables }: TableSituation): Check {
