@@ -10,9 +10,15 @@ import { ident, literal } from "./quote.ts";
 /** NOTIFY takes less than 8,000 bytes. */
 const MAX_PAYLOAD_BYTES = 7_500;
 const ANSWER_MS = 30_000;
+/** Nobody hears a request while the daemon connects, so it is made again. */
+const ASK_AGAIN_MS = 2_000;
+/** Answers that are kept for a request that comes again. */
+const ANSWERS_KEPT = 100;
 
 export interface ResyncRequest {
   readonly id: string;
+  /** Channel names are cut short, so two slots may share one. */
+  readonly slot: string;
   readonly tables: readonly string[] | "all";
 }
 
@@ -39,11 +45,20 @@ export async function serveResync(
   handle: (request: ResyncRequest) => Promise<ResyncAnswer>,
 ): Promise<void> {
   const ended = new Promise<void>((resolve) => client.once("end", () => resolve()));
+  const handled = new Map<string, Promise<ResyncAnswer>>();
+  const handleOnce = (request: ResyncRequest): Promise<ResyncAnswer> => {
+    const known = handled.get(request.id);
+    if (known) return known;
+    const answer = handle(request);
+    handled.set(request.id, answer);
+    for (const [oldest] of handled) if (handled.size > ANSWERS_KEPT) handled.delete(oldest);
+    return answer;
+  };
   client.on("notification", ({ channel, payload }) => {
     if (channel !== requestChannel(slot)) return;
     const request = parse<ResyncRequest>(payload);
-    if (!request) return;
-    void handle(request)
+    if (request?.slot !== slot) return;
+    void handleOnce(request)
       .then((answer) => notify(client, answerChannel(slot), answer))
       .catch(() => {});
   });
@@ -57,7 +72,7 @@ export async function askResync(
   slot: string,
   tables: ResyncRequest["tables"],
 ): Promise<ResyncAnswer | null> {
-  const request: ResyncRequest = { id: randomUUID(), tables };
+  const request: ResyncRequest = { id: randomUUID(), slot, tables };
   await client.query(`LISTEN ${ident(answerChannel(slot))}`);
   const answered = new Promise<ResyncAnswer | null>((resolve) => {
     client.on("notification", ({ payload }) => {
@@ -67,7 +82,15 @@ export async function askResync(
     setTimeout(() => resolve(null), ANSWER_MS).unref();
   });
   await notify(client, requestChannel(slot), request);
-  return answered;
+  const again = setInterval(
+    () => void notify(client, requestChannel(slot), request).catch(() => {}),
+    ASK_AGAIN_MS,
+  );
+  try {
+    return await answered;
+  } finally {
+    clearInterval(again);
+  }
 }
 
 async function notify(client: Client, channel: string, message: object): Promise<void> {
