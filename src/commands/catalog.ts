@@ -40,7 +40,7 @@ export const COMMANDS: readonly CommandDescription[] = [
     name: "snapshot",
     summary: "one full copy of the tables at one consistent point, then exit",
     description:
-      "Copies all tables at one consistent point and exits with 0: for schedulers such as Airflow. It leaves no slot behind.",
+      "Copies all tables as of one moment and exits with 0: for schedulers such as Airflow. All files appear together, at the end; a run that fails or is stopped publishes nothing. It needs a slot for a moment only, and leaves none behind. Not for the stage of a pipeline that streams: that is what resync is for.",
     examples: ["pgstage snapshot --config pgstage.yaml"],
     logs: true,
   },
@@ -64,11 +64,19 @@ export const COMMANDS: readonly CommandDescription[] = [
   },
   {
     name: "resync",
-    args: "<table...>",
-    summary: "ask the running daemon to copy tables afresh",
+    args: "[table...]",
+    summary: "copy tables afresh",
     description:
-      "Leaves a request in the stage that the daemon takes up: the tables are copied again while changes go on being staged. The new copy begins with a t row, so what was staged before no longer counts.",
-    examples: ["pgstage resync public.orders public.customers"],
+      "Asks the running daemon to copy tables again, while changes go on being staged. The new copy begins with a t row, so what was staged before no longer counts. Names are schema.table, or table in the schema public; globs are public.order*.\n\nWith --all and no daemon running it is the way out when slot and log have parted (the slot was lost, dropped or moved): it makes a new slot, and the next start copies every table afresh.",
+    examples: [
+      "pgstage resync public.orders customers",
+      "pgstage resync 'public.order*'",
+      "pgstage resync --all",
+    ],
+    options: [
+      ["--all", "all tables; without a daemon, also a new slot"],
+      ["--new-source", "with --all: this database has replaced the one that the stage belongs to"],
+    ],
   },
   {
     name: "sql",
@@ -88,7 +96,7 @@ export const COMMANDS: readonly CommandDescription[] = [
     name: "teardown",
     summary: "drop slot and publications",
     description:
-      "Drops the replication slot and the publications of this pipeline. What is staged stays. Without --yes it only says what it would drop.",
+      "Drops the replication slot and the publications of this pipeline. What is staged stays. Without --yes it only says what it would drop, and exits with 3. Refuses while a daemon runs.",
     examples: ["pgstage teardown --yes"],
     options: [["--yes", "really do it"]],
   },
