@@ -37,6 +37,7 @@ export interface CopierParts {
 export interface CopierEvents {
   readonly planned: (table: string, ranges: number, resumed: boolean) => void;
   readonly copied: (range: {
+    oid: number;
     table: string;
     number: number;
     ranges: number;
@@ -44,7 +45,7 @@ export interface CopierEvents {
     bytes: number;
     tookMs: number;
   }) => void;
-  readonly tableCopied: (table: string, rows: number, bytes: number) => void;
+  readonly tableCopied: (copied: { oid: number; table: string; rows: number; bytes: number }) => void;
   readonly refused: (table: string, error: unknown) => void;
   readonly largeRow: (row: LargeRow) => void;
 }
@@ -112,7 +113,7 @@ export class CopyRun {
   async #plan(oids: readonly number[]): Promise<Task[]> {
     const { delivery, shapes, events } = this.#parts;
     const now = new Map(this.#session.tables.map((table) => [table.oid, table]));
-    const tables = oids.flatMap((oid) => now.get(oid) ?? []);
+    const tables = oids.flatMap((oid) => now.get(oid) ?? []).filter((table) => this.#isAsKnown(table));
     const sizes = await this.#session.sizes(
       tables.flatMap((table) => table.storages.map((storage) => storage.oid)),
     );
@@ -120,7 +121,7 @@ export class CopyRun {
     for (const table of tables) {
       const record = delivery.state.tables[table.oid];
       if (!record || mayResume(record, table)) continue;
-      changed.push({ event: "table", table: this.#fresh(table, sizes) });
+      changed.push({ event: "table", table: { ...record, ...this.#fresh(table, sizes) } });
     }
     await delivery.record(changed);
     await shapes.record(tables.map(shapeOf));
@@ -133,6 +134,12 @@ export class CopyRun {
       const left = ranges.filter((range) => !copy.done.includes(range.number));
       return left.map((range) => ({ oid: table.oid, range, bag: isBag(table), tries: 0 }));
     });
+  }
+
+  /** The stream must know what identifies rows before a copy begins: else the next look at the catalog comes first. */
+  #isAsKnown(table: CatalogTable): boolean {
+    const known = this.#parts.delivery.state.tables[table.oid]?.catalog;
+    return known?.insertOnly === table.insertOnly && known.key.join("\0") === table.key.join("\0");
   }
 
   #fresh(table: CatalogTable, sizes: Awaited<ReturnType<Session["sizes"]>>): TableRecord {
@@ -245,6 +252,7 @@ export class CopyRun {
       });
       const ranges = this.#rangesOf(oid);
       events.copied({
+        oid,
         table: this.#nameOf(oid),
         number,
         ranges,
@@ -268,7 +276,7 @@ export class CopyRun {
     this.#completed.add(oid);
     const lastPoint = formatLsn(this.#session.consistentPoint);
     await delivery.record([{ event: "copied", oid, firstPoint, lastPoint }]);
-    events.tableCopied(this.#nameOf(oid), copy.rows, copy.bytes);
+    events.tableCopied({ oid, table: this.#nameOf(oid), rows: copy.rows, bytes: copy.bytes });
   }
 
   /** A crash between a table's last range and the record that it is complete leaves nothing to copy but that record. */

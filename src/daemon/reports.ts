@@ -71,20 +71,25 @@ export function copierEvents(
   { log, observations, metrics }: DaemonParts,
   state: () => State,
 ): Omit<CopierEvents, "refused" | "largeRow"> {
+  /** What the log's state says now: the one count of ranges and rows. */
+  const tell = (oid: number, table: string): void => {
+    const record = state().tables[oid];
+    if (record) observations.tableChanged(table, statusOf(record));
+  };
   return {
     planned: (table, ranges, resumed) => {
       log.info({ table, ranges, resumed }, "copying");
       observations.tableChanged(table, { phase: "copying", ranges });
     },
-    copied: ({ table, number, ranges, rows, bytes, tookMs }) => {
+    copied: ({ oid, table, number, ranges, rows, bytes, tookMs }) => {
       log.info({ table, range: number, ranges, rows, bytes, took_ms: Math.round(tookMs) }, "copied");
       observations.rangeCopied({ table, rows, bytes });
+      tell(oid, table);
       metrics.rangeCopied({ rows, csvBytes: bytes, tookMs });
     },
-    tableCopied: (table, rows, bytes) => {
+    tableCopied: ({ oid, table, rows, bytes }) => {
       log.info({ table, rows, bytes }, "table copied");
-      const record = Object.values(state().tables).find((one) => tableName(one.catalog) === table);
-      if (record) observations.tableChanged(table, statusOf(record));
+      tell(oid, table);
     },
   };
 }
