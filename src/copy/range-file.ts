@@ -7,7 +7,7 @@ import type { CatalogTable } from "../core/table.ts";
 import { LARGE_ROW_BYTES } from "../core/memory.ts";
 import { splitRecord } from "../csv/split.ts";
 import type { DeliveredFile } from "../delivery/delivery.ts";
-import { FileWriter, type WriterParts } from "../delivery/file-writer.ts";
+import { FileWriter, heldBytes, type WriterParts } from "../delivery/file-writer.ts";
 
 /** CSV bytes after which a copied file is long enough for an upload in parts; its name is known from the start. */
 const UPLOAD_FROM_BYTES = 4 * 1024 * 1024;
@@ -115,10 +115,12 @@ export class RangeFile {
   async #describe(writer: FileWriter, key: string): Promise<DeliveredFile> {
     const { table, point, truncateAt, metadataPrefix } = this.#options;
     const firstLsn = this.#roll === 1 ? (truncateAt ?? point) : point;
+    // An empty range that begins a copy holds the `t` row alone.
+    const lastLsn = writer.rows > 1 ? point : firstLsn;
     const file = await writer.finish(key);
     const shape = shapeId(shapeOf(table), metadataPrefix);
     const names = { schemaName: table.schema, tableName: table.name };
-    return { key, ...names, oid: table.oid, shape, firstLsn, lastLsn: point, file };
+    return { key, ...names, oid: table.oid, shape, firstLsn, lastLsn, file };
   }
 
   /** Completes the files. A last one without rows is left out, unless it is the only one. */
@@ -128,7 +130,15 @@ export class RangeFile {
     return Promise.all(this.#finishing);
   }
 
+  /** Gives up before `finish`: the next attempt at the range begins anew. */
   discard(): void {
+    const { memory } = this.#options.parts;
     this.#writer.discard();
+    for (const finishing of this.#finishing) {
+      finishing.then(
+        ({ file }) => memory.release(heldBytes(file)),
+        () => {},
+      );
+    }
   }
 }
