@@ -13,6 +13,7 @@ export type CommandModules = Readonly<Partial<Record<CommandName, () => Promise<
 /** One line a command: its code is loaded only when it runs. */
 const MODULES: CommandModules = {
   run: () => import("./commands/run.ts"),
+  snapshot: () => import("./commands/snapshot.ts"),
   check: () => import("./commands/check.ts"),
   resync: () => import("./commands/resync.ts"),
   sql: () => import("./commands/sql.ts"),

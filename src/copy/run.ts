@@ -3,10 +3,10 @@ import PQueue from "p-queue";
 import { formatLsn, parseLsn } from "../core/lsn.ts";
 import type { LargeRow } from "../core/shape.ts";
 import { tableName, type CatalogTable, type TableRecord } from "../core/table.ts";
-import type { Delivery } from "../delivery/delivery.ts";
+import type { Submission } from "../delivery/delivery.ts";
 import { heldBytes, type WriterParts } from "../delivery/file-writer.ts";
 import type { ShapeBook } from "../delivery/shapes.ts";
-import type { TableEvent } from "../delivery/state.ts";
+import type { State, TableEvent } from "../delivery/state.ts";
 import { isBag, mayResume, planStorages, rangesOf, type PlannedRange } from "./plan.ts";
 import { RangeFile, shapeOf } from "./range-file.ts";
 import { namesOf } from "./reasons.ts";
@@ -22,8 +22,15 @@ const LEAST_GRACE_MS = 60_000;
 /** Share of the memory limit above which no further range begins. */
 const BEGIN_BELOW = 0.6;
 
+/** Where finished ranges go: to be published at once, or all together at the end. */
+export interface CopyTarget {
+  readonly state: State;
+  submit(submission: Submission): Promise<unknown>;
+  record(events: readonly TableEvent[]): Promise<void>;
+}
+
 export interface CopierParts {
-  readonly delivery: Delivery;
+  readonly delivery: CopyTarget;
   readonly shapes: ShapeBook;
   readonly writer: WriterParts & { readonly fileMaxBytes: number };
   readonly rangeBytes: number;

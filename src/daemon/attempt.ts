@@ -18,8 +18,8 @@ import { type Held, type LockParts } from "./slot-lock.ts";
 import { watchSource } from "./source-watch.ts";
 
 /** What a process needs before it holds any row: Node, the SDK, pg. The rest of memory.max is for rows. */
-const BASE_BYTES = 150 * 1024 * 1024;
-const LEAST_ROW_BYTES = 40 * 1024 * 1024;
+export const BASE_BYTES = 150 * 1024 * 1024;
+export const LEAST_ROW_BYTES = 40 * 1024 * 1024;
 /** The stream's share of it; the rest is the copy's, so that neither waits for the other. */
 const STREAM_SHARE = 0.6;
 /** Share of the stream's memory that may be held before the open batch closes at the next commit. */

@@ -220,7 +220,7 @@ export class Copying {
   }
 }
 
-function sessionOf(
+export function sessionOf(
   session: CopySession,
   tables: Session["tables"],
 ): Session & { readonly pids: readonly number[] } {

@@ -51,6 +51,14 @@ async function readStage({ store }: PreflightOptions, probes: Check[]): Promise<
 
 const NO_STAGE = "the stage cannot be used";
 
+/** A snapshot reads rows, whatever identifies them, and its slot lives for a moment. */
+const ONLY_FOR_STREAMS: ReadonlySet<string> = new Set([
+  "replica identity",
+  "WAL limit",
+  "idle slot timeout",
+  "synchronous replication",
+]);
+
 interface Compared {
   readonly source: Check[];
   readonly slot: Check;
@@ -76,12 +84,13 @@ async function compare(view: SourceView, options: PreflightOptions, stage: Stage
     applicationName: applicationName(options.settings.source.slot),
     nowMs: view.nowMs,
   };
-  const tables = checkTables(tableSituation(view, options, state?.endLsn == null)).filter(
-    // A snapshot reads rows, whatever identifies them.
-    ({ name }) => !isSnapshot || name !== "replica identity",
-  );
+  const tables = checkTables(tableSituation(view, options, state?.endLsn == null));
   const publications = isSnapshot ? [] : publicationChecks(view, options);
-  return { source: [...checkServer(view.facts, situation), ...tables, ...publications], slot: slot.check };
+  const all = [...checkServer(view.facts, situation), ...tables, ...publications];
+  return {
+    source: isSnapshot ? all.filter(({ name }) => !ONLY_FOR_STREAMS.has(name)) : all,
+    slot: slot.check,
+  };
 }
 
 async function slotCheck(

@@ -75,7 +75,11 @@ export function refuseForeignSlot(slot: SlotInfo, identity: PipelineIdentity): v
   throw new OperatorError(`${identity.slot} is ${what}, not ours`, "choose another source.slot");
 }
 
-function refuseOtherSource(state: State, { identity, branchedAt, flushedLsn }: Found): void {
+/** Throws an OperatorError if the log is not that of this database, or this database went back in time. */
+export function refuseOtherSource(
+  state: State,
+  { identity, branchedAt, flushedLsn }: Omit<Found, "state" | "slot">,
+): void {
   const { pipeline } = state;
   const differs = (name: keyof PipelineIdentity): boolean => pipeline[name] !== identity[name];
   if (differs("systemIdentifier") || differs("database")) {

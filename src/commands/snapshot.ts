@@ -1,0 +1,26 @@
+import { openParts } from "../daemon/open.ts";
+import { preflight, refuseFailed } from "../daemon/preflight.ts";
+import { runSnapshot } from "../daemon/snapshot.ts";
+import { EXIT } from "../report.ts";
+import type { CommandContext } from "./context.ts";
+
+/** One full copy, then the end. */
+export async function run(context: CommandContext): Promise<number> {
+  const settings = context.settings();
+  const parts = await openParts(settings, context.log(), context.version);
+  const { store, log } = parts;
+  try {
+    const checks = await preflight({ settings, store, purpose: "snapshot" });
+    context.signal.throwIfAborted();
+    refuseFailed(checks);
+    for (const { name, found, mend } of checks.filter(
+      ({ verdict }) => verdict === "warn" || verdict === "fail",
+    )) {
+      log.warn({ check: name, found, mend }, "check");
+    }
+    await runSnapshot(parts, context.signal);
+    return EXIT.done;
+  } finally {
+    store.close();
+  }
+}

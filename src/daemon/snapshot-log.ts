@@ -1,0 +1,99 @@
+import { OperatorError, ReplacedError, UploadLostError } from "../core/errors.ts";
+import { PACKS_FOLDER } from "../core/layout.ts";
+import { Log, readDocument, readLog, type Reading } from "../delivery/log.ts";
+import { publishLast } from "../delivery/recover.ts";
+import { unborn } from "../delivery/state.ts";
+import { connectSource } from "../postgres/connect.ts";
+import { refusedSnapshot } from "./preflight/stage.ts";
+import type { LockParts } from "./slot-lock.ts";
+import { branchPoint, identifySystem, identityOf } from "./source-facts.ts";
+import { refuseOtherSource } from "./start.ts";
+
+/** The log as its one writer, if nobody else writes to it meanwhile; born if need be. */
+export async function openLog(parts: LockParts): Promise<Log> {
+  const { settings, store, patiently, serverVersion } = parts;
+  const replication = await connectSource(settings.source, "replication", { serverVersion });
+  try {
+    const server = await identifySystem(replication);
+    const { flushedLsn } = server;
+    const identity = identityOf(server, settings.source);
+    for (;;) {
+      const reading = await patiently("read the log", () => readLog(store));
+      const state = reading?.state ?? unborn(identity);
+      if (reading) {
+        const branchedAt = await branchPoint(replication, identity.timeline, state.pipeline.timeline);
+        refuseOtherSource(state, { identity, branchedAt, flushedLsn });
+        await finishEarlier(parts, reading);
+      }
+      const log = new Log(store, { ...state, pipeline: identity }, reading?.stateKeys ?? []);
+      if (reading || (await bear(parts, log))) return log;
+    }
+  } finally {
+    await replication.end().catch(() => {});
+  }
+}
+
+/** A snapshot that was killed while it published has recorded everything: it is published now. */
+async function finishEarlier({ store, patiently, log }: LockParts, reading: Reading): Promise<void> {
+  if (reading.state.endLsn !== null) throw new OperatorError(...refusedSnapshot(reading));
+  const lost = await publishLast(store, reading.last, patiently);
+  if (lost.length === 0) return;
+  const keys = lost.map(({ key }) => key);
+  log.warn({ files: keys }, "files of the snapshot before are gone; this one replaces them");
+}
+
+/** False if somebody else was faster. */
+async function bear({ patiently }: LockParts, log: Log): Promise<boolean> {
+  const nothing = { files: [], tables: [], endLsn: null, firstLsn: null, committedAt: null };
+  const document = log.next({ kind: "birth", ...nothing });
+  try {
+    await patiently("write the log", () => log.append(document));
+    return true;
+  } catch (error) {
+    if (error instanceof ReplacedError) return false;
+    throw error;
+  }
+}
+
+/** Staged and not recorded by others when we began. */
+export interface Leftovers {
+  readonly uploads: ReadonlySet<string>;
+  readonly packs: readonly string[];
+}
+
+export async function findLeftovers({ store, patiently }: LockParts): Promise<Leftovers> {
+  const uploads = new Set<string>();
+  const keep = (id: string): boolean => uploads.add(id).has(id);
+  await patiently("look for uploads", () => store.discardUploads(keep));
+  const packs: string[] = [];
+  for await (const key of store.list(PACKS_FOLDER)) packs.push(key);
+  return { uploads, packs };
+}
+
+/** Only after a document of ours stands: those who had begun before us can no longer record theirs. */
+export async function discardLeftovers(
+  { store, log }: LockParts,
+  { uploads, packs }: Leftovers,
+): Promise<void> {
+  try {
+    await store.discardUploads((id) => !uploads.has(id));
+    if (packs.length > 0) await store.delete(packs);
+  } catch (error) {
+    log.warn({ err: error }, "uploads of an earlier run could not be discarded");
+  }
+}
+
+/** Whether somebody else has written to the log, as the reason of an error. */
+export async function isReplaced({ store }: LockParts, error: unknown, log: Log): Promise<boolean> {
+  if (error instanceof ReplacedError) return true;
+  if (!(error instanceof UploadLostError)) return false;
+  return (await readDocument(store, log.state.sequence + 1)) !== null;
+}
+
+export function replaced(cause: unknown): OperatorError {
+  return new OperatorError(
+    "another snapshot, or a daemon, wrote to the stage meanwhile; nothing of this snapshot was published",
+    "let one of them run at a time; `pgstage status` says what is on the stage",
+    { cause },
+  );
+}
