@@ -29,7 +29,7 @@ function settingsOf(random: Random): Record<string, string> {
 async function killAtRandom(daemon: Daemon, random: Random): Promise<void> {
   if (random.chance(0.7)) await Promise.race([daemon.line("started"), daemon.exited]);
   await delay(random.below(random.pick([100, 600, 2_000])));
-  expect(daemon.isRunning, daemon.said(20)).toBe(true);
+  expect(daemon.isRunning, daemon.story()).toBe(true);
   await daemon.kill();
 }
 

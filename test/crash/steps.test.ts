@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { expect, test } from "vitest";
 import type { Daemon } from "../support/daemon.ts";
 import type { Fault, Operation, S3 } from "../support/s3-server/index.ts";
@@ -31,7 +32,6 @@ const DELIVERY: readonly Step[] = [
   { name: "the first small file is published", op: "PutObject", key: CHANGES },
   { name: "the second small file is published", op: "PutObject", key: CHANGES, skip: 1 },
   { name: "the pack is deleted", op: "DeleteObjects", key: /^$/ },
-  { name: "a state document is written", op: "PutObject", key: /_pgstage\/state\// },
 ];
 
 const COPY: readonly Step[] = [
@@ -55,6 +55,7 @@ const RECOVERY: readonly Step[] = [
   { name: "a recorded small file is published", op: "PutObject", key: CHANGES },
   { name: "a recorded upload is completed", op: "CompleteMultipartUpload", key: CHANGES },
   { name: "the start is recorded", op: "PutObject", key: LOG },
+  { name: "a state document is written", op: "PutObject", key: /_pgstage\/state\// },
   { name: "uploads are listed", op: "ListMultipartUploads", key: /^$/ },
   { name: "packs are deleted", op: "DeleteObjects", key: /^$/ },
 ];
@@ -69,6 +70,8 @@ const DRAIN: readonly Step[] = [
 /** Large enough that a file of it is uploaded in parts; hex compresses to a little more than a half. */
 const LARGE_ROW = "(SELECT string_agg(md5(random()::text || i), '') FROM generate_series(1, 100000) AS i)";
 
+const STEP_MS = 30_000;
+
 const newScene = sceneFor();
 
 /** Holds the step's request. `release` lets it go on, or undoes it. */
@@ -79,9 +82,23 @@ function hold(s3: S3, step: Step, moment: Moment): { met: Promise<void>; release
   });
   const { op, key, skip = 0 } = step;
   const ends: Partial<Fault> =
-    moment === "before it took effect" ? { reset: true } : moment === "after it took effect" ? { afterCommit: true, reset: true } : {};
+    moment === "before it took effect"
+      ? { reset: true }
+      : moment === "after it took effect"
+        ? { afterCommit: true, reset: true }
+        : {};
   const { met } = s3.faults.add({ op, key, skip, hold: held, ...ends });
   return { met, release };
+}
+
+/** Rejects with what the daemon said if it does not get to the step. */
+async function inTime(met: Promise<void>, daemon: Daemon, what: string): Promise<void> {
+  const limit = new AbortController();
+  const missed = delay(STEP_MS, "missed", { signal: limit.signal });
+  const outcome = await Promise.race([met, missed, daemon.exited]);
+  limit.abort();
+  missed.catch(() => {});
+  if (outcome !== undefined) throw new Error(`never came to: ${what}\n${daemon.story()}`);
 }
 
 async function started(daemon: Daemon): Promise<Daemon> {
@@ -105,10 +122,15 @@ async function createTables(scene: Scene): Promise<void> {
   `);
 }
 
-/** One transaction that ends up in two small files and an upload of several parts, with a shape that is new. */
+/** A shape that is new, and then what `change` does. */
+async function changeShape(scene: Scene, number: number): Promise<void> {
+  await scene.sql(`ALTER TABLE other ADD COLUMN c${number} int`);
+  await change(scene, number);
+}
+
+/** One transaction that ends up in two small files and an upload of several parts. */
 async function change(scene: Scene, number: number): Promise<void> {
   await scene.sql(`
-    ALTER TABLE other ADD COLUMN c${number} int;
     BEGIN;
     INSERT INTO small (v) VALUES ('${number}');
     INSERT INTO other (v) VALUES ('${number}');
@@ -119,13 +141,16 @@ async function change(scene: Scene, number: number): Promise<void> {
 }
 
 /** Kills a daemon at the step and moment, and lets the next one begin. Resolves with that one. */
-async function killAt(scene: Scene, options: { step: Step; moment: Moment; daemon: Daemon; provoke: () => Promise<unknown> }): Promise<Daemon> {
+async function killAt(
+  scene: Scene,
+  options: { step: Step; moment: Moment; daemon: Daemon; provoke: () => Promise<unknown> },
+): Promise<Daemon> {
   const { step, moment, daemon, provoke } = options;
   const { s3 } = scene.stage;
   if (!s3) throw new Error("steps are seen on S3 only");
   const held = hold(s3, step, moment);
   await provoke();
-  await Promise.race([held.met, daemon.exited.then(() => Promise.reject(new Error(`${step.name}: ${daemon.said(20)}`)))]);
+  await inTime(held.met, daemon, `${step.name}, ${moment}`);
   await daemon.kill();
   if (moment !== "and it took effect late") held.release();
   const next = await started(await scene.daemon(SETTINGS));
@@ -137,13 +162,19 @@ async function killAt(scene: Scene, options: { step: Step; moment: Moment; daemo
 async function killAtEach(
   scene: Scene,
   steps: readonly Step[],
-  options: { provoke: (daemon: Daemon, number: number) => Promise<unknown>; begin?: (number: number) => Promise<Daemon> },
+  options: {
+    provoke: (daemon: Daemon, number: number) => Promise<unknown>;
+    begin?: (number: number) => Promise<Daemon>;
+  },
 ): Promise<Daemon> {
   let number = 0;
   let daemon = await started(await scene.daemon(SETTINGS));
   for (const step of steps) {
     for (const moment of MOMENTS) {
-      await daemon.until(({ state, lag }) => state === "streaming" && lag.open_rows === 0, `ready for: ${step.name} ${moment}`);
+      await daemon.until(
+        ({ state, lag }) => state === "streaming" && lag.open_rows === 0,
+        `ready for: ${step.name} ${moment}`,
+      );
       const mine = ++number;
       const about = { step, moment, daemon, provoke: () => options.provoke(daemon, mine) };
       daemon = await killAt(scene, about);
@@ -156,7 +187,9 @@ async function killAtEach(
 test("killed at every step of delivery", { timeout: 240_000 }, async () => {
   await using scene = await newScene("s3");
   await createTables(scene);
-  const last = await killAtEach(scene, DELIVERY, { provoke: (_daemon, number) => change(scene, number) });
+  const last = await killAtEach(scene, DELIVERY, {
+    provoke: (_daemon, number) => changeShape(scene, number),
+  });
   await scene.drainAndProve(last);
 });
 
@@ -167,7 +200,7 @@ test("killed at every step of a copy", { timeout: 240_000 }, async () => {
     scene.sql(`
       CREATE TABLE copied_${number} (id int PRIMARY KEY, v text);
       ALTER TABLE copied_${number} ALTER v SET STORAGE EXTERNAL;
-      INSERT INTO copied_${number} SELECT i, repeat(md5(i::text), 50) FROM generate_series(1, 5000) AS i;
+      INSERT INTO copied_${number} SELECT i, repeat(md5(i::text), 50) FROM generate_series(1, 2700) AS i;
     `);
   const last = await killAtEach(scene, COPY, { provoke });
   await scene.drainAndProve(last);
@@ -209,7 +242,12 @@ test("killed at every step of the drain", { timeout: 240_000 }, async () => {
       await daemon.untilState("streaming");
       await change(scene, ++number);
       await daemon.until(({ lag }) => lag.open_rows > 0, "busy");
-      const next = await killAt(scene, { step, moment, daemon, provoke: () => Promise.resolve(daemon.signal("SIGTERM")) });
+      const next = await killAt(scene, {
+        step,
+        moment,
+        daemon,
+        provoke: () => Promise.resolve(daemon.signal("SIGTERM")),
+      });
       await scene.settled(next);
       await next.drain();
     }

@@ -125,6 +125,12 @@ export class Daemon {
     return this.#said.slice(-lines).join("\n");
   }
 
+  /** The end of its log without what it says all the time, for a failure's message. */
+  story(lines = 40): string {
+    const telling = this.#said.filter((text) => !/"level":"debug"|"msg":"lag"/.test(text));
+    return telling.slice(-lines).join("\n");
+  }
+
   /** The last line with its error, of a daemon that stopped by itself. */
   get lastError(): string {
     return JSON.stringify(this.lines.findLast((line) => line.level === "error") ?? null);
@@ -184,7 +190,7 @@ export class Daemon {
   }
 
   #problem(text: string): Error {
-    return new Error(`the daemon ${text}\n${this.said(60)}`);
+    return new Error(`the daemon ${text}\n${this.story()}`);
   }
 
   /** SIGKILL; resolves when it is gone. */
