@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { promisify } from "node:util";
 import zlib from "node:zlib";
+import PQueue from "p-queue";
 import type { Compression } from "../core/layout.ts";
 import type { MemoryAccount } from "../core/memory.ts";
 
@@ -10,6 +11,12 @@ const ZSTD_LEVEL = 1;
 /** What zlib allocates for one deflate stream at the default window, in bytes (zlib.h: about 256 KiB, and its output). */
 const STREAM_STATE_BYTES = 330_000;
 const OUTPUT_CHUNK_BYTES = 64 * 1024;
+/**
+ * Small files compressed at once. Each has a deflate state of its own from the moment it is asked for, so a batch of
+ * 1,000 tables would hold 300 MB; this many keep libuv's threads busy.
+ */
+const WHOLE_AT_ONCE = 8;
+const whole = new PQueue({ concurrency: WHOLE_AT_ONCE });
 
 /** zstd came to node:zlib with 22.15; the types are those of the oldest Node that we run on. */
 interface ZlibWithZstd {
@@ -84,9 +91,9 @@ export class Compressor {
   async end(chunk: Buffer, countedBytes: number): Promise<void> {
     const stream = this.#stream;
     if (this.#compression === "none" || !stream) {
-      const whole = await compressWhole(chunk, this.#compression);
+      const compressed = await whole.add(() => compressWhole(chunk, this.#compression));
       this.#memory.release(countedBytes);
-      this.#out(whole);
+      this.#out(compressed);
       return;
     }
     await new Promise<void>((resolve, reject) => {
