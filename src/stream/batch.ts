@@ -30,7 +30,8 @@ export class Batch {
   readonly #open = new Map<TableEncoder, OpenFile>();
   readonly #partNumbers = new Map<string, number>();
   #finishing: Promise<DeliveredFile>[] = [];
-  #discarded = false;
+  /** Ends when files are neither being packed nor about to be. */
+  #relieving: Promise<void> = Promise.resolve();
 
   constructor(parts: BatchParts) {
     this.#parts = parts;
@@ -108,9 +109,15 @@ export class Batch {
 
   /**
    * Frees memory while a transaction is open: long files begin their upload; if memory is still short, the short ones
-   * are finished as they are and leave in a pack.
+   * are finished as they are and leave in a pack. Rows may come meanwhile.
    */
   async relieve(enough: () => boolean): Promise<void> {
+    const relieving = this.#relieving.then(() => this.#relieve(enough));
+    this.#relieving = relieving;
+    await relieving;
+  }
+
+  async #relieve(enough: () => boolean): Promise<void> {
     for (const file of this.#open.values()) {
       if (file.writer.isLarge) file.writer.beginUpload(keyOf(file, this.#parts));
     }
@@ -118,9 +125,10 @@ export class Batch {
     await Promise.all(leaving.map((file) => file.writer.partsGone()));
     if (enough()) return;
     for (const file of this.#open.values()) this.#roll(file);
-    const finished = await Promise.all(this.#finishing);
-    const packed = await this.#pack(finished);
-    if (!this.#discarded) this.#finishing = packed.map((file) => Promise.resolve(file));
+    const finishing = this.#finishing;
+    this.#finishing = [];
+    const packed = await this.#pack(await Promise.all(finishing));
+    this.#finishing.push(...packed.map((file) => Promise.resolve(file)));
   }
 
   async #pack(files: readonly DeliveredFile[]): Promise<DeliveredFile[]> {
@@ -138,13 +146,13 @@ export class Batch {
 
   /** Completes every file. The batch takes no more rows. */
   async finish(): Promise<DeliveredFile[]> {
+    await this.#relieving;
     for (const file of this.#open.values()) this.#roll(file);
     return Promise.all(this.#finishing);
   }
 
   /** Gives everything up; Postgres will send it again. */
   discard(): void {
-    this.#discarded = true;
     for (const file of this.#open.values()) file.writer.discard();
     this.#open.clear();
   }
