@@ -9,19 +9,31 @@ export interface Outcome {
 
 class Screen {
   text = "";
+  readonly #onWrite: (text: string) => void;
+
+  constructor(onWrite: (text: string) => void = () => {}) {
+    this.#onWrite = onWrite;
+  }
 
   write(text: string): void {
     this.text += text;
+    this.#onWrite(text);
   }
+}
+
+export interface Running {
+  readonly signal?: AbortSignal;
+  /** Gets what is written to stdout, as it is written. */
+  readonly onWrite?: (text: string) => void;
 }
 
 /** Runs a command as the shell would, in this process. */
 export async function pgstage(
   argv: readonly string[],
   env: Readonly<Record<string, string>>,
-  signal = new AbortController().signal,
+  { signal = new AbortController().signal, onWrite }: Running = {},
 ): Promise<Outcome> {
-  const [stdout, stderr] = [new Screen(), new Screen()];
+  const [stdout, stderr] = [new Screen(onWrite), new Screen()];
   const code = await runCli(argv, { env, stdout, stderr, signal });
   return { code, out: stdout.text, err: stderr.text };
 }
