@@ -21,48 +21,80 @@ export interface ReadBack {
   ): Promise<(readonly (string | null)[] | null)[]>;
 }
 
-/** Rows asked for in one query. */
-const KEYS_PER_QUERY = 500;
+/** Rows asked for in one query: a few at first, since nobody knows how long their values are. */
+const FIRST_KEYS = 4;
+const MOST_KEYS = 500;
+/** So many times as many next, as long as their values stay below this. */
+const GROWTH = 4;
+const ANSWER_BYTES = 4 * 1024 * 1024;
 
 /**
- * Fills the unchanged values of `rows`. A row that is gone meanwhile keeps them unchanged: a later change in the
- * stream says that it went. So may a value be newer than its change: a later change then says the same.
+ * Fills the unchanged values of `rows` and hands them to `write` answer by answer, so that never more than one is in
+ * memory. A row that is gone meanwhile keeps its values unchanged: a later change in the stream says that it went. So
+ * may a value be newer than its change: a later change then says the same.
  */
 export async function fillUnchanged(
   rows: readonly DeferredRow[],
   readBack: ReadBack,
-): Promise<DeferredRow[]> {
-  const filled = new Map<DeferredRow, DeferredRow>();
+  write: (filled: readonly DeferredRow[]) => Promise<void>,
+): Promise<void> {
   for (const encoder of new Set(rows.map((row) => row.encoder))) {
     const group = rows.filter((row) => row.encoder === encoder);
-    for (let at = 0; at < group.length; at += KEYS_PER_QUERY) {
-      const slice = group.slice(at, at + KEYS_PER_QUERY);
-      const answers = await askFor(encoder, slice, readBack);
-      slice.forEach((row, i) => filled.set(row, { ...row, values: merge(row.values, answers[i] ?? null) }));
+    let keys = FIRST_KEYS;
+    for (let at = 0; at < group.length;) {
+      const slice = group.slice(at, at + keys);
+      const filled = await fill(encoder, slice, readBack);
+      at += slice.length;
+      keys = nextKeys(keys, filled);
+      await write(filled);
     }
   }
-  return rows.map((row) => filled.get(row) ?? row);
 }
 
-async function askFor(
+/** How many rows the next query may ask for, if they are as long as these. */
+function nextKeys(keys: number, filled: readonly DeferredRow[]): number {
+  const bytes = filled.reduce((sum, row) => sum + bytesOf(row.values), 0);
+  const affordable = Math.floor((ANSWER_BYTES * filled.length) / Math.max(1, bytes));
+  return Math.max(1, Math.min(keys * GROWTH, affordable, MOST_KEYS));
+}
+
+function bytesOf(values: readonly Value[]): number {
+  return values.reduce((sum, value) => sum + (value?.length ?? 0), 0);
+}
+
+/** Asks for the columns that one of the rows misses. */
+async function fill(
   encoder: TableEncoder,
   rows: readonly DeferredRow[],
   readBack: ReadBack,
-): Promise<(readonly (string | null)[] | null)[]> {
+): Promise<DeferredRow[]> {
   const { relation, key } = encoder;
-  const columns = relation.columns.map((column) => column.name);
+  const nameOf = (index: number): string => relation.columns[index]?.name ?? "";
+  const missing = relation.columns.flatMap((_column, i) =>
+    rows.some((row) => row.values[i] === undefined) ? [i] : [],
+  );
   const keys = rows.map((row) => key.map((index) => String(row.values[index])));
-  return readBack({ oid: relation.oid, columns, key: key.map((index) => columns[index] as string) }, keys);
+  const table = { oid: relation.oid, columns: missing.map(nameOf), key: key.map(nameOf) };
+  const answers = await readBack(table, keys);
+  return rows.map((row, i) => ({ ...row, values: merge(row.values, missing, answers[i] ?? null) }));
 }
 
-function merge(values: readonly Value[], now: readonly (string | null)[] | null): Value[] {
-  return values.map((value, index) => {
-    if (value !== undefined || !now) return value;
-    const current = now[index];
-    return current === null || current === undefined
-      ? (current as null | undefined)
-      : Buffer.from(current, "utf8");
+/** `now` holds the current values of the `asked` columns, or is null if there is no such row. */
+function merge(
+  values: readonly Value[],
+  asked: readonly number[],
+  now: readonly (string | null)[] | null,
+): Value[] {
+  const merged = [...values];
+  asked.forEach((index, i) => {
+    if (merged[index] !== undefined || !now) return;
+    const current = now[i];
+    merged[index] =
+      current === null || current === undefined
+        ? (current as null | undefined)
+        : Buffer.from(current, "utf8");
   });
+  return merged;
 }
 
 /** Writes a row whose values are at hand; those that are still unchanged are listed in `_unchanged`. Returns its CSV bytes. */

@@ -146,8 +146,7 @@ export class Pump {
   read(payload: Buffer): void {
     if (this.#over || this.#sealed) return;
     this.#reader.read(payload);
-    const { memory } = this.#parts.batch;
-    if (memory.heldBytes > memory.limitBytes * PAUSE_AT && this.#pauses === 0) this.#waitForMemory();
+    if (this.#isShort && this.#pauses === 0) this.#waitForMemory();
     const { writer } = this.#reader;
     if (writer.deferredRows > MAX_DEFERRED_ROWS || writer.deferredBytes > MAX_DEFERRED_BYTES) this.#fillNow();
   }
@@ -292,14 +291,27 @@ export class Pump {
 
   /** The socket waits until enough memory is free; what is open leaves for the store meanwhile. */
   #waitForMemory(): void {
-    const { memory } = this.#parts.batch;
-    const enoughBytes = memory.limitBytes * RESUME_BELOW;
     void this.#whilePaused(async () => {
       this.#closeIfDue();
-      const { batch } = this.#filling;
-      if (this.#reader.insideTransaction) await batch.relieve(() => memory.heldBytes < enoughBytes);
-      await memory.below(enoughBytes);
+      // The rest of the chunk is read before this goes on: it may begin or end a transaction, or a fill.
+      await Promise.resolve();
+      await Promise.all(this.#filling.fills);
+      if (this.#reader.insideTransaction) await this.#relieve(this.#filling.batch);
+      await this.#parts.batch.memory.below(this.#enoughBytes);
     });
+  }
+
+  get #enoughBytes(): number {
+    return this.#parts.batch.memory.limitBytes * RESUME_BELOW;
+  }
+
+  get #isShort(): boolean {
+    const { memory } = this.#parts.batch;
+    return memory.heldBytes > memory.limitBytes * PAUSE_AT;
+  }
+
+  async #relieve(batch: Batch): Promise<void> {
+    await batch.relieve(() => this.#parts.batch.memory.heldBytes < this.#enoughBytes);
   }
 
   #fillNow(): void {
@@ -311,11 +323,13 @@ export class Pump {
   #fillInto(filling: Filling): Promise<void> {
     const rows = this.#reader.writer.takeDeferred();
     if (rows.length === 0) return Promise.resolve();
-    const filled = fillUnchanged(rows, this.#parts.readBack).then((complete) => {
+    const { batch } = filling;
+    const filled = fillUnchanged(rows, this.#parts.readBack, async (complete) => {
       for (const row of complete) {
-        const file = filling.batch.fileFor(row.encoder, row.head.transaction);
-        filling.batch.wrote(file, writeValues(file, row));
+        const file = batch.fileFor(row.encoder, row.head.transaction);
+        batch.wrote(file, writeValues(file, row));
       }
+      if (this.#isShort) await this.#relieve(batch);
     });
     filled.catch(() => {}); // told to the delivery
     filling.fills.push(filled);
