@@ -114,6 +114,7 @@ async function slotCheck(
       identity,
       branchedAt,
       flushedLsn: server.flushedLsn,
+      lastKind: reading?.last.kind,
     });
   } catch (error) {
     return { check: failed("slot", error), plan: null };

@@ -58,23 +58,25 @@ export async function takeSlot(parts: LockParts): Promise<Held | null> {
     const known = reading?.state.pipeline.timeline ?? identity.timeline;
     const branchedAt = await branchPoint(replication, identity.timeline, known);
     const { flushedLsn } = server;
-    plan = planStart({ state: reading?.state ?? null, slot, identity, branchedAt, flushedLsn });
+    const state = reading?.state ?? null;
+    plan = planStart({ state, slot, identity, branchedAt, flushedLsn, lastKind: reading?.last.kind });
   } finally {
     await replication.end().catch(() => {});
   }
   const state = reading?.state ?? unborn(identity);
   const log = new Log(store, { ...state, pipeline: identity }, reading?.stateKeys ?? []);
   if (plan.slot === "wait") return null;
-  const from = plan.slot === "create" ? await makeSlot(parts, log, reading === null) : plan.from;
+  const from =
+    plan.slot === "create" ? await makeSlot(parts, log, reading?.last.kind !== "birth") : plan.from;
   const stream = await openStream(parts, plan.slot === "create" ? from : plan.confirmed);
   return stream ? { stream, log, reading, from } : null;
 }
 
 /** The publications come before the slot: a stream from before they existed cannot be decoded (traps in facts.md D6). */
-async function makeSlot(parts: LockParts, log: Log, firstStart: boolean): Promise<Lsn> {
+async function makeSlot(parts: LockParts, log: Log, isUnborn: boolean): Promise<Lsn> {
   const { settings, sql, serverVersion, observations } = parts;
   const { source } = settings;
-  if (firstStart) {
+  if (isUnborn) {
     const about = { files: [], tables: [], endLsn: null, firstLsn: null, committedAt: null };
     await log.append(log.next({ kind: "birth", ...about }));
   }

@@ -9,7 +9,7 @@ import type { LockParts } from "./slot-lock.ts";
 import { branchPoint, identifySystem, identityOf } from "./source-facts.ts";
 import { refuseOtherSource } from "./start.ts";
 
-/** The log as its one writer, if nobody else writes to it meanwhile; born if need be. */
+/** The log, to be written once. A stage of snapshots has no birth document: that is for a slot. */
 export async function openLog(parts: LockParts): Promise<Log> {
   const { settings, store, patiently, serverVersion } = parts;
   const replication = await connectSource(settings.source, "replication", { serverVersion });
@@ -17,17 +17,13 @@ export async function openLog(parts: LockParts): Promise<Log> {
     const server = await identifySystem(replication);
     const { flushedLsn } = server;
     const identity = identityOf(server, settings.source);
-    for (;;) {
-      const reading = await patiently("read the log", () => readLog(store));
-      const state = reading?.state ?? unborn(identity);
-      if (reading) {
-        const branchedAt = await branchPoint(replication, identity.timeline, state.pipeline.timeline);
-        refuseOtherSource(state, { identity, branchedAt, flushedLsn });
-        await finishEarlier(parts, reading);
-      }
-      const log = new Log(store, { ...state, pipeline: identity }, reading?.stateKeys ?? []);
-      if (reading || (await bear(parts, log))) return log;
-    }
+    const reading = await patiently("read the log", () => readLog(store));
+    if (!reading) return new Log(store, unborn(identity), []);
+    const { state, stateKeys } = reading;
+    const branchedAt = await branchPoint(replication, identity.timeline, state.pipeline.timeline);
+    refuseOtherSource(state, { identity, branchedAt, flushedLsn });
+    await finishEarlier(parts, reading);
+    return new Log(store, { ...state, pipeline: identity }, stateKeys);
   } finally {
     await replication.end().catch(() => {});
   }
@@ -40,19 +36,6 @@ async function finishEarlier({ store, patiently, log }: LockParts, reading: Read
   if (lost.length === 0) return;
   const keys = lost.map(({ key }) => key);
   log.warn({ files: keys }, "files of the snapshot before are gone; this one replaces them");
-}
-
-/** False if somebody else was faster. */
-async function bear({ patiently }: LockParts, log: Log): Promise<boolean> {
-  const nothing = { files: [], tables: [], endLsn: null, firstLsn: null, committedAt: null };
-  const document = log.next({ kind: "birth", ...nothing });
-  try {
-    await patiently("write the log", () => log.append(document));
-    return true;
-  } catch (error) {
-    if (error instanceof ReplacedError) return false;
-    throw error;
-  }
 }
 
 /** Staged and not recorded by others when we began. */

@@ -1,4 +1,4 @@
-import type { PipelineIdentity } from "../core/document.ts";
+import type { LogDocument, PipelineIdentity } from "../core/document.ts";
 import { OperatorError } from "../core/errors.ts";
 import { formatLsn, laterLsn, parseLsn, type Lsn } from "../core/lsn.ts";
 import type { State } from "../delivery/state.ts";
@@ -22,6 +22,8 @@ export interface Found {
   readonly branchedAt: Lsn | null;
   /** How far the source's WAL is flushed. */
   readonly flushedLsn?: Lsn;
+  /** The newest document's kind: a birth is written right before a slot is made. */
+  readonly lastKind?: LogDocument["kind"] | undefined;
 }
 
 /** Compares slot and log. Pure. Throws an OperatorError where only a person can know what is right. */
@@ -47,7 +49,13 @@ export function planStart(found: Found): StartPlan {
   if (slot.walStatus === "lost" || slot.invalidation !== null) throw lostSlot(slot, identity);
   const confirmed = slot.confirmedFlushLsn;
   if (confirmed === null) throw lostSlot(slot, identity);
-  if (state.endLsn === null) return { slot: "adopt", from: confirmed, confirmed };
+  if (state.endLsn === null) {
+    if ((found.lastKind ?? "birth") === "birth") return { slot: "adopt", from: confirmed, confirmed };
+    throw new OperatorError(
+      `slot ${identity.slot} exists, and the stage holds snapshots only: it belongs to another pipeline`,
+      "choose another source.slot or the right stage.url; or, if nobody needs the slot, run `pgstage teardown --yes` and start again",
+    );
+  }
   const from = parseLsn(state.endLsn);
   if (confirmed > from) {
     throw new OperatorError(

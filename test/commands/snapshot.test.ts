@@ -103,7 +103,7 @@ describe.each<StageKind>(["file", "s3"])("to a stage of kind %s", (kind) => {
     const outcome = await snapshot();
     expect(outcome).toMatchObject({ code: 0, err: "" });
     const reading = await readLog(stage.store);
-    expect(reading?.last.sequence).toBe(2);
+    expect(reading?.last.sequence).toBe(1);
     expect(reading?.state.endLsn).toBeNull();
     const files = reading?.last.files ?? [];
     expect(new Set(files.map(({ table }) => table))).toEqual(
@@ -149,6 +149,7 @@ describe.each<StageKind>(["file", "s3"])("to a stage of kind %s", (kind) => {
     expect(outcome.code).toBe(1);
     expect(outcome.err).toBe("Stopped before it was done.\n");
     expect(await dataFiles(stage.store)).toEqual([]);
+    expect(await readLog(stage.store)).toBeNull();
     expect(await leftOf(stage.store)).toEqual([]);
     expect(await sql("SELECT slot_name FROM pg_replication_slots")).toEqual([]);
     expect((await snapshot()).code).toBe(0);
@@ -181,6 +182,14 @@ describe.each<StageKind>(["file", "s3"])("to a stage of kind %s", (kind) => {
     expect(refused.code).toBe(3);
     expect(refused.out).toContain("the stage belongs to a pipeline that streams (slot pgstage");
     expect(refused.out).toContain("pgstage resync --all");
+  });
+
+  it("does not let run take over another pipeline's slot", async () => {
+    expect((await snapshot()).code).toBe(0);
+    await sql("SELECT pg_create_logical_replication_slot('pgstage', 'pgoutput')");
+    const daemon = await Daemon.start({ source: server.url(database), stage: stage.env });
+    expect((await daemon.exited).code).toBe(3);
+    expect(daemon.lastError).toContain("slot pgstage exists, and the stage holds snapshots only");
   });
 
   it("copies all again when a table is truncated meanwhile", async () => {
