@@ -15,6 +15,7 @@ const MODULES: CommandModules = {
   run: () => import("./commands/run.ts"),
   snapshot: () => import("./commands/snapshot.ts"),
   check: () => import("./commands/check.ts"),
+  status: () => import("./commands/status.ts"),
   resync: () => import("./commands/resync.ts"),
   sql: () => import("./commands/sql.ts"),
   verify: () => import("./commands/verify.ts"),

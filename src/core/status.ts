@@ -1,7 +1,14 @@
 import type { Lsn } from "./lsn.ts";
 
-/** Where the daemon is. `blocked`: an operator must act. */
-export type PipelineState = "starting" | "standby" | "copying" | "streaming" | "draining" | "blocked";
+/** Where the daemon is. `blocked`: an operator must act. `stopped`: there is none, which only `pgstage status` can say. */
+export type PipelineState =
+  | "starting"
+  | "standby"
+  | "copying"
+  | "streaming"
+  | "draining"
+  | "blocked"
+  | "stopped";
 
 /** How far behind the stage is. Times in seconds, sizes in bytes; null where it is not known (yet). */
 export interface Lag {

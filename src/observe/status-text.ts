@@ -38,6 +38,7 @@ const STATE_COLORS: Readonly<Record<Status["state"], number>> = {
   streaming: GREEN,
   draining: YELLOW,
   blocked: RED,
+  stopped: YELLOW,
 };
 const LEVEL_COLORS = { error: RED, warn: YELLOW, info: BOLD } as const;
 const LEVEL_WORDS = { error: "error", warn: "warning", info: "note" } as const;

@@ -22,6 +22,8 @@ export function summarize(status: Summarized): string {
     case "copying":
     case "streaming":
       return working(status);
+    case "stopped":
+      return `No daemon runs: nobody reads the slot ${status.slot}.${troubleAfter(status)}`;
     default:
       return status.state satisfies never;
   }

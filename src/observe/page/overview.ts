@@ -9,6 +9,7 @@ const STATE_WORDS: Readonly<Record<StatusJson["state"], string>> = {
   streaming: "Streaming",
   draining: "Draining",
   blocked: "Blocked",
+  stopped: "Stopped",
 };
 
 type Notice = StatusJson["notices"][number];
