@@ -7,7 +7,11 @@ const SAME_TEXT = new Set([25, 1043]);
  * Why a table must be copied afresh: what happened to old rows and no change event told. Null if nothing did.
  * `record` is what the stage holds, `now` is the catalog. Pure.
  */
-export function whyCopyAgain(record: TableRecord, now: CatalogTable): string | null {
+export function whyCopyAgain(
+  record: TableRecord,
+  now: CatalogTable,
+  member: number | null = null,
+): string | null {
   const before = record.catalog;
   if (before.schema !== now.schema || before.name !== now.name) {
     return `it was ${before.schema}.${before.name} before`;
@@ -16,8 +20,20 @@ export function whyCopyAgain(record: TableRecord, now: CatalogTable): string | n
     keyReason(before, now) ??
     columnReason(record, now) ??
     storageReason(before, now) ??
-    labelReason(before, now)
+    labelReason(before, now) ??
+    memberReason(record, member)
   );
+}
+
+/** A membership of its own ended: changes in between were not sent. */
+function memberReason({ member }: TableRecord, now: number | null): string | null {
+  if (member === undefined || member === null || member === now) return null;
+  return "it had left the publication";
+}
+
+/** Whether every value of these types prints alike. */
+export function isAlike(a: number, b: number): boolean {
+  return a === b || (SAME_TEXT.has(a) && SAME_TEXT.has(b));
 }
 
 function keyReason(before: CatalogTable, now: CatalogTable): string | null {
@@ -35,15 +51,15 @@ function columnReason(record: TableRecord, now: CatalogTable): string | null {
     const old = before.get(column.attnum);
     if (!old) {
       if (now.missing.includes(column.attnum)) return `column ${column.name} was added with a default`;
+      if (column.attnum <= (record.catalog.attributes ?? 0))
+        return `column ${column.name} was generated before`;
       if (Object.hasOwn(record.names, column.name) && record.names[column.name] !== column.attnum) {
         return `column ${column.name} is not the column that had this name before`;
       }
       continue;
     }
     if (old.name !== column.name) return `column ${old.name} was renamed to ${column.name}`;
-    const alike =
-      old.typeOid === column.typeOid || (SAME_TEXT.has(old.typeOid) && SAME_TEXT.has(column.typeOid));
-    if (!alike) return `the type of column ${column.name} was changed`;
+    if (!isAlike(old.typeOid, column.typeOid)) return `the type of column ${column.name} was changed`;
   }
   return null;
 }
@@ -69,7 +85,9 @@ function storageReason(before: CatalogTable, now: CatalogTable): string | null {
 function labelReason(before: CatalogTable, now: CatalogTable): string | null {
   for (const [oid, label] of Object.entries(before.labels)) {
     const current = now.labels[oid];
-    if (current !== undefined && current !== label) return `enum value ${label} was renamed to ${current}`;
+    if (current === undefined || current === label) continue;
+    if (oid.startsWith("type:")) return "a composite type of its columns has other attributes now";
+    return `enum value ${label} was renamed to ${current}`;
   }
   return null;
 }

@@ -33,13 +33,18 @@ export interface CatalogTable {
   readonly key: readonly string[];
   /** Nothing usable identifies a row: updates and deletes cannot be published. */
   readonly insertOnly: boolean;
+  /** How many columns it has ever had, dropped ones included: their attnums are 1 to this. Unknown: not given. */
+  readonly attributes?: number;
   /** Columns that copy and stream both carry. */
   readonly columns: readonly TableColumn[];
   /** Changes whenever the definition of a column does; tells a rewriting ALTER from VACUUM FULL and TRUNCATE. */
   readonly columnsVersion: string;
   /** attnums of columns with a default that old rows get without being rewritten (atthasmissing). */
   readonly missing: readonly number[];
-  /** Labels of the enum types among the columns, by OID of the label: a renamed one changes old rows. */
+  /**
+   * What prints old values of the columns' own types: labels of enums by OID of the label, and attributes of composite
+   * types as `type:<OID>`. A renamed label or a new attribute changes old rows.
+   */
   readonly labels: Readonly<Record<string, string>>;
   readonly storages: readonly Storage[];
 }
@@ -79,6 +84,8 @@ export type CopyProgress =
 /** A captured table in the log's state. */
 export interface TableRecord {
   readonly catalog: CatalogTable;
+  /** OID of its membership in our publication (pg_publication_rel); null if it is reached in another way. */
+  readonly member?: number | null;
   /** Every column name that files since the last copy may use, with its attnum. */
   readonly names: Readonly<Record<string, number>>;
   readonly copy: CopyProgress;

@@ -5,7 +5,6 @@ import { Delivery, type Published } from "../delivery/delivery.ts";
 import { ShapeBook } from "../delivery/shapes.ts";
 import { copyAgain, takeOver } from "../delivery/take-over.ts";
 import type { LogFile } from "../core/document.ts";
-import { readBack } from "../postgres/read-back.ts";
 import { isConnectionLoss } from "../postgres/sql-connection.ts";
 import { typeNames } from "../postgres/type-names.ts";
 import { Pump, type PumpParts } from "../stream/pump.ts";
@@ -13,6 +12,7 @@ import { Copying, type CopyingParts } from "./copying.ts";
 import { CatalogWatch } from "./catalog-watch.ts";
 import { factsOf } from "./facts.ts";
 import { onLargeRow, onLost, onPublished } from "./reports.ts";
+import { patientReadBack } from "./patient-read-back.ts";
 import { listenForResync } from "./resync-listener.ts";
 import { type Held, type LockParts } from "./slot-lock.ts";
 import { watchSource } from "./source-watch.ts";
@@ -61,8 +61,8 @@ export async function runAttempt(parts: LockParts, attempt: Attempt): Promise<vo
     const shapes = shapeBook(parts);
     const writer = writerParts(parts, STREAM_SHARE);
     const pump = new Pump({
-      ...pumpParts(parts, { delivery, shapes, writer, captures, held }),
-      shapeSeen: (encoder) => catalog.shapeSeen(encoder.shape),
+      ...pumpParts(parts, { delivery, shapes, writer, captures, held, signal: attempt.over.signal }),
+      shapeSeen: (seen) => catalog.shapeSeen(seen),
     });
     const copyWriter = writerParts(parts, 1 - STREAM_SHARE);
     copying = new Copying(parts, { delivery, shapes, writer: copyWriter, captures });
@@ -100,9 +100,12 @@ function writerParts({ store, patiently, settings }: LockParts, share: number): 
   };
 }
 
-function pumpParts(parts: LockParts, own: CopyingParts & { held: Held }): Omit<PumpParts, "shapeSeen"> {
-  const { settings, sql } = parts;
-  const { delivery, shapes, writer, captures, held } = own;
+function pumpParts(
+  parts: LockParts,
+  own: CopyingParts & { held: Held; signal: AbortSignal },
+): Omit<PumpParts, "shapeSeen"> {
+  const { settings } = parts;
+  const { delivery, shapes, writer, captures, held, signal } = own;
   return {
     source: held.stream,
     delivery,
@@ -111,7 +114,7 @@ function pumpParts(parts: LockParts, own: CopyingParts & { held: Held }): Omit<P
       captures,
       largeRow: (row) => onLargeRow(parts, row),
     }),
-    readBack: (table, keys) => sql.use((client) => readBack(client, table, keys)),
+    readBack: patientReadBack(parts, { delivery, signal }),
     limits: {
       flushAfterMs: settings.flush.intervalMs,
       maxBatchBytes: settings.flush.maxBytes,

@@ -1,16 +1,25 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { TransientError } from "../core/errors.ts";
+import type { SeenShape } from "../copy/seen-shape.ts";
 import type { Shape } from "../core/shape.ts";
 import { tableName, type CatalogTable } from "../core/table.ts";
 import type { Delivery } from "../delivery/delivery.ts";
 import { readCatalog, type Catalog } from "../postgres/catalog.ts";
-import { publicationsOf, publishedOids, syncMembership } from "../postgres/publication.ts";
+import {
+  hasLostIdentity,
+  publicationsOf,
+  readMemberships,
+  syncMembership,
+  type Memberships,
+} from "../postgres/publication.ts";
 import { compareCatalog } from "./discovery.ts";
 import { onShape, reportDifference, reportTables } from "./reports.ts";
 import type { LockParts } from "./slot-lock.ts";
 
 /** A RELATION message in another shape is followed by a look at the catalog, after what else belongs to the same ALTERs. */
 const AFTER_SHAPE_MS = 1_000;
+/** A table that has lost its identity makes the application's UPDATE fail for this long, and for the look that follows. */
+const GUARD_EVERY_MS = 1_000;
 
 export interface CatalogWatchParts {
   readonly delivery: Delivery;
@@ -25,6 +34,7 @@ export class CatalogWatch {
   readonly #captures: CatalogWatchParts["captures"];
   #poke: () => void = () => {};
   #poked: Promise<void>;
+  #seen: SeenShape[] = [];
 
   constructor(parts: LockParts, { delivery, captures }: CatalogWatchParts) {
     this.#parts = parts;
@@ -33,8 +43,13 @@ export class CatalogWatch {
     this.#poked = this.#nextPoke();
   }
 
-  /** Looks every discovery.interval, and sooner when the stream shows another shape. Rejects only if nothing helps. */
+  /** Looks every discovery.interval, and sooner when something shows that it is needed. Rejects only if nothing helps. */
   async run(signal: AbortSignal): Promise<void> {
+    const guard = this.#guard(signal);
+    await Promise.all([guard, this.#looks(signal)]);
+  }
+
+  async #looks(signal: AbortSignal): Promise<void> {
     const { intervalMs } = this.#parts.settings.discovery;
     while (!signal.aborted) {
       await Promise.race([delay(intervalMs, undefined, { signal }).catch(() => {}), this.#poked]);
@@ -55,6 +70,19 @@ export class CatalogWatch {
     }
   }
 
+  /** Asks only whether somebody's UPDATE fails because of us; the look at the catalog does the rest. */
+  async #guard(signal: AbortSignal): Promise<void> {
+    const { sql, settings } = this.#parts;
+    const names = publicationsOf(settings.source.publication);
+    if (!settings.source.manage) return;
+    while (!signal.aborted) {
+      await delay(GUARD_EVERY_MS, undefined, { signal }).catch(() => {});
+      if (signal.aborted) return;
+      const lost = await sql.use((client) => hasLostIdentity(client, names)).catch(() => false);
+      if (lost) this.#poke();
+    }
+  }
+
   #nextPoke(): Promise<void> {
     return new Promise((resolve) => {
       this.#poke = resolve;
@@ -62,10 +90,13 @@ export class CatalogWatch {
   }
 
   /** The stream shows a relation in another shape than the log knows: perhaps old rows changed, too. */
-  shapeSeen(shape: Shape): void {
+  shapeSeen(seen: SeenShape): void {
+    const { shape } = seen;
     const known = this.#delivery.state.tables[shape.oid];
     if (known && sameColumns(known.catalog, shape)) return;
+    if (!known && !this.#captures(shape.schema, shape.table)) return;
     if (known) onShape(this.#parts, known.catalog, shape);
+    this.#seen.push(seen);
     setTimeout(() => this.#poke(), AFTER_SHAPE_MS).unref();
   }
 
@@ -75,16 +106,19 @@ export class CatalogWatch {
     const { source } = settings;
     const startedAtMs = performance.now();
     const names = publicationsOf(source.publication);
+    // What the stream shows from now on may be newer than what is read: it is for the next look.
+    const seen = [...this.#seen];
     const catalog = await sql.use(async (client) => {
       const all = await readCatalog(client, source.schemas, serverVersion);
       const wanted = all.tables.filter((table) => this.#captures(table.schema, table.name));
       if (source.manage) await syncMembership(client, names, wanted);
-      const published = await publishedOids(client, names);
+      const published = await readMemberships(client, names);
       return { ...all, tables: wanted, published };
     });
     const { captured, unpublished } = splitPublished(catalog.tables, catalog.published);
-    const difference = compareCatalog(this.#delivery.state, captured);
+    const difference = compareCatalog(this.#delivery.state, captured, { members: catalog.published, seen });
     await this.#delivery.record(difference.events);
+    this.#seen = this.#seen.filter((one) => !seen.includes(one));
     reportDifference(this.#parts, difference);
     const notCaptured = [
       ...catalog.notCaptured.filter(({ table }) => this.#wantsName(table)),
@@ -96,7 +130,7 @@ export class CatalogWatch {
       { tables: captured.length, copies: difference.copies.length, took_ms: tookMs },
       "catalog read",
     );
-    if (difference.copies.length > 0) this.onCopies();
+    if (difference.events.length > 0) this.onCopies();
   }
 
   /** Marks tables as to be copied afresh; resolves with the names of those that are not captured. */
@@ -126,7 +160,7 @@ export class CatalogWatch {
 /** With a publication made by a DBA, tables that it does not hold cannot be captured. */
 function splitPublished(
   tables: readonly CatalogTable[],
-  published: ReadonlySet<number>,
+  published: Memberships,
 ): { captured: CatalogTable[]; unpublished: Catalog["notCaptured"] } {
   const isIn = (table: CatalogTable): boolean =>
     published.has(table.oid) || (table.partitioned && table.storages.length === 0);

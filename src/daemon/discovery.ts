@@ -1,6 +1,8 @@
 import type { ShapeField } from "../core/shape.ts";
 import type { CatalogTable, TableRecord } from "../core/table.ts";
 import { namesOf, rememberNames, whyCopyAgain } from "../copy/reasons.ts";
+import { isExplained, type SeenShape } from "../copy/seen-shape.ts";
+import { parseLsn } from "../core/lsn.ts";
 import type { State, TableEvent } from "../delivery/state.ts";
 
 /** What a look at the catalog changes. */
@@ -18,23 +20,38 @@ export interface Difference {
 
 export const FIRST_COPY = "it is new";
 
+/** What was found out besides the tables themselves. */
+export interface Found {
+  /** OID of each table's membership in our publication. */
+  readonly members?: ReadonlyMap<number, number | null>;
+  /** Shapes that the stream showed since the last look. */
+  readonly seen?: readonly SeenShape[];
+}
+
 /** Compares what the log knows with what the catalog shows. Pure. */
-export function compareCatalog(state: State, tables: readonly CatalogTable[]): Difference {
+export function compareCatalog(
+  state: State,
+  tables: readonly CatalogTable[],
+  { members = new Map(), seen = [] }: Found = {},
+): Difference {
   const events: TableEvent[] = [];
   const copies: { table: CatalogTable; reason: string; again: boolean }[] = [];
   for (const table of tables) {
     const record = state.tables[table.oid];
-    const reason = record ? reasonFor(record, table) : FIRST_COPY;
+    const member = members.get(table.oid) ?? null;
+    const reason = record
+      ? (reasonFor(record, table, member) ?? passingReason(record, table, seen))
+      : FIRST_COPY;
     if (reason !== null) {
       copies.push({ table, reason, again: record !== undefined });
       events.push({
         event: "table",
-        table: { catalog: table, names: namesOf(table), copy: { phase: "pending", reason } },
+        table: { catalog: table, member, names: namesOf(table), copy: { phase: "pending", reason } },
       });
-    } else if (record && isNews(record, table)) {
+    } else if (record && isNews(record, table, member)) {
       events.push({
         event: "table",
-        table: { ...record, catalog: table, names: rememberNames(record.names, table) },
+        table: { ...record, catalog: table, member, names: rememberNames(record.names, table) },
       });
     }
   }
@@ -44,15 +61,27 @@ export function compareCatalog(state: State, tables: readonly CatalogTable[]): D
   return { events, copies, gone };
 }
 
-function reasonFor(record: TableRecord, table: CatalogTable): string | null {
+function reasonFor(record: TableRecord, table: CatalogTable, member: number | null): string | null {
   // What waits for its copy is looked at when the copy begins.
-  return record.copy.phase === "pending" ? null : whyCopyAgain(record, table);
+  return record.copy.phase === "pending" ? null : whyCopyAgain(record, table, member);
+}
+
+/** A copy makes good whatever was before it. */
+function passingReason(record: TableRecord, table: CatalogTable, seen: readonly SeenShape[]): string | null {
+  const { copy } = record;
+  if (copy.phase === "pending") return null;
+  const firstPoint = parseLsn(copy.firstPoint);
+  const odd = seen.some(
+    ({ shape, commitLsn }) =>
+      shape.oid === table.oid && commitLsn >= firstPoint && !isExplained(shape, record, table),
+  );
+  return odd ? "it was altered and altered back meanwhile" : null;
 }
 
 /** A plan keeps the catalog of its consistent point until it is done. */
-function isNews(record: TableRecord, table: CatalogTable): boolean {
+function isNews(record: TableRecord, table: CatalogTable, member: number | null): boolean {
   if (record.copy.phase === "copying") return false;
-  return JSON.stringify(record.catalog) !== JSON.stringify(table);
+  return record.member !== member || JSON.stringify(record.catalog) !== JSON.stringify(table);
 }
 
 /** How columns changed, in words; empty if only their order of definition did. */

@@ -7,7 +7,7 @@
 export const RELATIONS_SQL = `
   SELECT c.oid::int8::float8 AS oid, n.nspname::text AS schema, c.relname::text AS name,
          c.relkind::text AS kind, c.relpersistence::text AS persistence, c.relreplident::text AS identity,
-         c.relfilenode::int8::float8 AS filenode, c.relispartition AS is_partition,
+         c.relfilenode::int8::float8 AS filenode, c.relnatts::int4 AS attributes, c.relispartition AS is_partition,
          (c.relrowsecurity AND pg_catalog.row_security_active(c.oid)) AS row_security
     FROM pg_catalog.pg_class c
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -41,14 +41,17 @@ export const ATTRIBUTES_SQL = `
    WHERE a.attrelid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
    ORDER BY a.attrelid, a.attnum`;
 
-/** Indexes that may identify a row. $1: OIDs. */
+/** Indexes that may identify a row: a deferrable one lets two rows have one key for a while. $1: OIDs. */
 export const INDEXES_SQL = `
   SELECT i.indrelid::int8::float8 AS oid, i.indisprimary AS is_primary, i.indisreplident AS is_identity,
          (i.indkey::int2[])[0:i.indnkeyatts - 1]::int4[] AS attnums
     FROM pg_catalog.pg_index i
-   WHERE i.indrelid = ANY ($1::oid[]) AND i.indisvalid AND (i.indisprimary OR i.indisreplident)`;
+   WHERE i.indrelid = ANY ($1::oid[]) AND i.indisvalid AND i.indimmediate AND (i.indisprimary OR i.indisreplident)`;
 
-/** Labels of the enums among the columns' types, also as array elements, behind domains, and in ranges. $1: OIDs. */
+/**
+ * What prints values of the columns' own types, also of array elements, behind domains, and in ranges: labels of
+ * enums, and which attributes composite types have. $1: OIDs.
+ */
 export const LABELS_SQL = `
   WITH RECURSIVE used AS (
     SELECT DISTINCT a.attrelid AS oid, a.atttypid AS type
@@ -65,7 +68,14 @@ export const LABELS_SQL = `
         UNION SELECT f.atttypid FROM pg_catalog.pg_attribute f
                WHERE t.typrelid <> 0 AND f.attrelid = t.typrelid AND f.attnum > 0 AND NOT f.attisdropped
       ) AS inner_type
+  ), printed AS (
+    SELECT u.oid, e.oid::text AS id, e.enumlabel::text AS label
+      FROM used u JOIN pg_catalog.pg_enum e ON e.enumtypid = u.type
+    UNION ALL
+    SELECT u.oid, 'type:' || t.oid, coalesce((
+             SELECT pg_catalog.string_agg(f.attnum::text, ',' ORDER BY f.attnum) FROM pg_catalog.pg_attribute f
+              WHERE f.attrelid = t.typrelid AND f.attnum > 0 AND NOT f.attisdropped), '')
+      FROM used u JOIN pg_catalog.pg_type t ON t.oid = u.type AND t.typrelid <> 0
   )
-  SELECT u.oid::int8::float8 AS oid, pg_catalog.json_object_agg(e.oid, e.enumlabel ORDER BY e.oid) AS labels
-    FROM used u JOIN pg_catalog.pg_enum e ON e.enumtypid = u.type
-   GROUP BY u.oid`;
+  SELECT oid::int8::float8 AS oid, pg_catalog.json_object_agg(id, label ORDER BY id) AS labels
+    FROM printed GROUP BY 1`;

@@ -24,6 +24,7 @@ interface RelationRow {
   readonly persistence: string;
   readonly identity: string;
   readonly filenode: number;
+  readonly attributes: number;
   readonly is_partition: boolean;
   readonly row_security: boolean;
 }
@@ -121,17 +122,20 @@ function describe(row: RelationRow, facts: Facts): CatalogTable {
   const storages = storagesOf(row, facts);
   const identity = IDENTITIES[row.identity] ?? "nothing";
   const key = keyOf(row, facts);
-  const usable = [row, ...storages.flatMap((storage) => facts.known.get(storage.oid) ?? [])].every((part) =>
-    hasIdentity(part, facts),
-  );
+  const keyNames = captured
+    .filter((attribute) => key.includes(attribute.attnum))
+    .map((attribute) => attribute.name);
+  const parts = row.kind === "p" ? storages.flatMap((storage) => facts.known.get(storage.oid) ?? []) : [];
+  const usable = hasIdentity(row, facts) && parts.every((part) => identifies(part, keyNames, facts));
   return {
     oid: row.oid,
     schema: row.schema,
     name: row.name,
     partitioned: row.kind === "p",
     replicaIdentity: identity,
-    key: captured.filter((attribute) => key.includes(attribute.attnum)).map((attribute) => attribute.name),
+    key: keyNames,
     insertOnly: !usable,
+    attributes: row.attributes,
     columns: captured.map(columnOf),
     columnsVersion: versionOf(attributes),
     missing: captured.filter((attribute) => attribute.missing).map((attribute) => attribute.attnum),
@@ -178,6 +182,17 @@ function hasIdentity(row: RelationRow, { indexes }: Facts): boolean {
     default:
       return false;
   }
+}
+
+/** Whether changes of a partition, which carry its own identity, tell the root's key; a root without one is a bag. */
+function identifies(part: RelationRow, rootKey: readonly string[], facts: Facts): boolean {
+  if (part.identity === "f") return true;
+  if (rootKey.length === 0 || !hasIdentity(part, facts)) return false;
+  const attnums = keyOf(part, facts);
+  const names = (facts.attributes.get(part.oid) ?? [])
+    .filter((attribute) => attnums.includes(attribute.attnum))
+    .map((attribute) => attribute.name);
+  return rootKey.every((name) => names.includes(name));
 }
 
 function storagesOf(row: RelationRow, { known, byRoot }: Facts): Storage[] {

@@ -38,7 +38,12 @@ const TEXT_SETTINGS = {
 
 /** Timeouts in milliseconds but where they say a unit; 0 is none. */
 const SETTINGS_BY_KIND: Readonly<Record<ConnectionKind, Readonly<Record<string, string>>>> = {
-  sql: { statement_timeout: "60s", lock_timeout: "5s", idle_in_transaction_session_timeout: "60s" },
+  sql: {
+    row_security: "off",
+    statement_timeout: "60s",
+    lock_timeout: "5s",
+    idle_in_transaction_session_timeout: "60s",
+  },
   copy: {
     row_security: "off",
     statement_timeout: "0",

@@ -112,17 +112,46 @@ async function readMembers(client: ClientBase, names: Publications): Promise<Mem
   return rows;
 }
 
-/** OIDs of all tables that the publications reach, however they name them. */
-export async function publishedOids(client: ClientBase, names: Publications): Promise<Set<number>> {
-  const { rows } = await client.query<{ oid: number }>(
-    `SELECT DISTINCT c.oid::int8::float8 AS oid
+/** Tables that publications reach: by OID, the OID of the membership, or null if none names the table itself. */
+export type Memberships = ReadonlyMap<number, number | null>;
+
+/** All tables that the publications reach, however they name them. */
+export async function readMemberships(client: ClientBase, names: Publications): Promise<Memberships> {
+  const { rows } = await client.query<{ oid: number; member: number | null }>(
+    `SELECT c.oid::int8::float8 AS oid, max(r.oid::int8)::float8 AS member
        FROM pg_catalog.pg_publication p
        CROSS JOIN LATERAL pg_catalog.pg_get_publication_tables(p.pubname) t
        JOIN pg_catalog.pg_class c ON c.oid = t.relid
-      WHERE p.pubname = ANY ($1)`,
+       LEFT JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
+      WHERE p.pubname = ANY ($1)
+      GROUP BY c.oid`,
     [[names.all, names.insertOnly]],
   );
-  return new Set(rows.map((row) => row.oid));
+  return new Map(rows.map((row) => [row.oid, row.member]));
+}
+
+/**
+ * Whether a table whose updates are published has nothing any more that identifies its rows: the application's UPDATE
+ * and DELETE fail until it leaves the publication. Cheap: one query, whatever the number of tables.
+ */
+export async function hasLostIdentity(client: ClientBase, names: Publications): Promise<boolean> {
+  const { rows } = await client.query<{ lost: boolean }>(
+    `WITH RECURSIVE published AS (
+       SELECT r.prrelid AS oid FROM pg_catalog.pg_publication p
+         JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid WHERE p.pubname = $1
+       UNION ALL
+       SELECT i.inhrelid FROM published u
+         JOIN pg_catalog.pg_class c ON c.oid = u.oid AND c.relkind = 'p'
+         JOIN pg_catalog.pg_inherits i ON i.inhparent = c.oid
+     )
+     SELECT EXISTS (
+       SELECT FROM published u JOIN pg_catalog.pg_class c ON c.oid = u.oid
+         LEFT JOIN pg_catalog.pg_index i ON i.indrelid = c.oid AND i.indisvalid AND i.indimmediate
+           AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident ELSE false END
+        WHERE c.relkind IN ('r', 'p') AND c.relreplident <> 'f' AND i.indexrelid IS NULL) AS lost`,
+    [names.all],
+  );
+  return rows[0]?.lost ?? false;
 }
 
 /** Brings the members in line with the captured tables. A table leaves one publication and enters the other at once. */
@@ -172,12 +201,11 @@ async function altering(client: ClientBase, statement: string): Promise<void> {
           "let the owner of the tables or a superuser run it, grant the ownership, or set source.manage = false with a publication made by a DBA",
           { cause: error },
         );
-      case "55P03": // lock_not_available
-      case "40P01": // deadlock_detected
-      case "42P01": // a table was dropped meanwhile
-        throw new TransientError(`${statement}: ${messageOf(error)}`, { cause: error });
-      default:
+      case undefined:
         throw error;
+      default:
+        // Locked, dropped, altered or made a member by somebody else at this moment: what is true then is read again.
+        throw new TransientError(`${statement}: ${messageOf(error)}`, { cause: error });
     }
   }
 }

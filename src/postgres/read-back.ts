@@ -11,10 +11,34 @@ export interface ReadBackTable {
 type Row = readonly (string | null)[];
 
 /**
+ * The keys are no values of the column's type as it is now (data exceptions: it was altered), or cannot be compared
+ * as such: undefined_function, feature_not_supported and their kin (an extension's equality, which our search_path
+ * does not show; composite types). Their texts always can.
+ */
+const NO_VALUE = /^(22|0A|42883|42804|42P18|42725)/;
+/** undefined_table, undefined_column, invalid_schema_name: altered between the question for its name and the one for rows. */
+const ALTERED = /^(42P01|42703|3F000)$/;
+const TRIES = 5;
+
+/**
  * Current values of rows, by key, as Postgres prints them; null for a row that is not there, and undefined values
  * (holes) for columns that are not there any more. The answers are in the order of `keys`.
  */
 export async function readBack(
+  client: Client,
+  table: ReadBackTable,
+  keys: readonly (readonly string[])[],
+): Promise<(Row | null)[]> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await readOnce(client, table, keys);
+    } catch (error) {
+      if (tries === TRIES || !ALTERED.test(sqlState(error) ?? "")) throw error;
+    }
+  }
+}
+
+async function readOnce(
   client: Client,
   table: ReadBackTable,
   keys: readonly (readonly string[])[],
@@ -68,8 +92,7 @@ async function select(client: Client, question: Question): Promise<string[][]> {
   try {
     return await query(byValue(question));
   } catch (error) {
-    // undefined_function: the type's equality is an extension's, which our search_path does not show.
-    if (sqlState(error) !== "42883") throw error;
+    if (!NO_VALUE.test(sqlState(error) ?? "")) throw error;
     return query(byText(question));
   }
 }

@@ -6,7 +6,7 @@ import { heldBytes } from "../delivery/file-writer.ts";
 import { Batch, type BatchParts } from "./batch.ts";
 import { fillUnchanged, writeValues, type ReadBack } from "./deferred.ts";
 import { isDue, shouldRecordIdle, TICK_MS, type DueLimits } from "./due.ts";
-import { StreamReader } from "./reader.ts";
+import { StreamReader, type ReaderParts } from "./reader.ts";
 import type { TableEncoder, TableFacts } from "./table-encoder.ts";
 
 /** Rows that wait for values read back before the socket waits, too. */
@@ -35,7 +35,7 @@ export interface PumpParts {
   readonly metadataPrefix: string;
   /** Where the log ends. */
   readonly startLsn: Lsn;
-  readonly shapeSeen: (encoder: TableEncoder) => void;
+  readonly shapeSeen: ReaderParts["shapeSeen"];
   /** Writes down the columns of shapes before a log document names them. */
   readonly recordShapes: (encoders: ReadonlySet<TableEncoder>) => Promise<void>;
 }

@@ -1,5 +1,6 @@
 import type { Buffer } from "node:buffer";
-import type { Lsn } from "../core/lsn.ts";
+import { NO_LSN, type Lsn } from "../core/lsn.ts";
+import type { Shape } from "../core/shape.ts";
 import type { Batch } from "./batch.ts";
 import { ChangeWriter } from "./change-writer.ts";
 import {
@@ -31,8 +32,8 @@ export interface ReaderParts {
   readonly firstChange: (transaction: Transaction) => void;
   /** A transaction is whole. `changed`: it wrote rows. */
   readonly committed: (endLsn: Lsn, changed: boolean) => void;
-  /** A relation was described in a shape that this reader has not seen. */
-  readonly shapeSeen: (encoder: TableEncoder) => void;
+  /** A relation was described in a shape that this reader has not seen, or is one that is not captured. */
+  readonly shapeSeen: (seen: { readonly shape: Shape; readonly commitLsn: bigint }) => void;
 }
 
 /** Reads pgoutput's messages one by one and writes their rows. Payloads are views: nothing of them is kept. */
@@ -143,14 +144,11 @@ export class StreamReader {
   #describe(payload: Buffer): void {
     const { facts, metadataPrefix, shapeSeen } = this.#parts;
     const relation = readRelation(payload);
-    if (!facts.captures(relation.schema, relation.table)) {
-      this.#encoders.set(relation.oid, null);
-      return;
-    }
+    const captured = facts.captures(relation.schema, relation.table);
     const encoder = makeEncoder(relation, facts, metadataPrefix);
     const known = this.#encoders.get(relation.oid);
-    if (known?.shapeId === encoder.shapeId) return;
-    this.#encoders.set(relation.oid, encoder);
-    shapeSeen(encoder);
+    if (captured && known?.shapeId === encoder.shapeId) return;
+    this.#encoders.set(relation.oid, captured ? encoder : null);
+    shapeSeen({ shape: encoder.shape, commitLsn: this.#transaction?.commitLsn ?? NO_LSN });
   }
 }

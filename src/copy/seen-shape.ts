@@ -1,0 +1,48 @@
+import type { Shape } from "../core/shape.ts";
+import type { CatalogTable, TableRecord } from "../core/table.ts";
+import { isAlike } from "./reasons.ts";
+
+/** A shape that the stream showed, and the transaction that it showed it in. */
+export interface SeenShape {
+  readonly shape: Shape;
+  readonly commitLsn: bigint;
+}
+
+/** What a column of one attnum was or is called, and of which type; the type is not known of dropped ones. */
+interface Candidate {
+  readonly attnum: number;
+  readonly name: string;
+  readonly typeOid: number | null;
+}
+
+/**
+ * Whether rows of this shape fit the table as the log knows it or as it is now. A shape that is neither, nor on the
+ * way from one to the other, was there only for a while (a column renamed and renamed back, a table that had left):
+ * its rows stand in files under names or in texts that no later look at the catalog can explain. Pure.
+ */
+export function isExplained(shape: Shape, record: TableRecord, now: CatalogTable): boolean {
+  if (shape.schema !== now.schema || shape.table !== now.name) return false;
+  const keys = [record.catalog.key, now.key].map((key) => JSON.stringify(key));
+  if (!keys.includes(JSON.stringify(shape.key))) return false;
+  const candidates = candidatesOf(record, now);
+  // RELATION lists columns by attnum, so each must be found behind the one before it.
+  let behind = 0;
+  for (const { name, typeOid } of shape.columns) {
+    const found = candidates.find(
+      (one) =>
+        one.attnum > behind && one.name === name && (one.typeOid === null || isAlike(one.typeOid, typeOid)),
+    );
+    if (!found) return false;
+    behind = found.attnum;
+  }
+  return true;
+}
+
+function candidatesOf(record: TableRecord, now: CatalogTable): Candidate[] {
+  const current = [...record.catalog.columns, ...now.columns];
+  const known = new Set(current.map((column) => column.attnum));
+  const dropped = Object.entries(record.names)
+    .filter(([, attnum]) => !known.has(attnum))
+    .map(([name, attnum]) => ({ attnum, name, typeOid: null }));
+  return [...current, ...dropped].toSorted((a, b) => a.attnum - b.attnum);
+}
