@@ -24,7 +24,7 @@ export function recordsOf(file: Buffer): string[] {
   for (let at = 0; at < file.length; at++) {
     if (file[at] === QUOTE) quoted = !quoted;
     if (file[at] !== LF || quoted) continue;
-    records.push(file.latin1Slice(from, at));
+    records.push(file.toString("latin1", from, at));
     from = at + 1;
   }
   if (from !== file.length) throw new Error("the last record has no line feed");
@@ -57,8 +57,11 @@ export interface StagedFile {
 export async function stagedFiles(directory: string, schema: string, table: string): Promise<StagedFile[]> {
   const folder = tableFolder(schema, table);
   const entries = await readdir(join(directory, folder), { recursive: true, withFileTypes: true });
-  const keys = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name)).toSorted();
-  return await Promise.all(
+  const keys = entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .toSorted();
+  return Promise.all(
     keys.map(async (path) => {
       const [header = "", ...records] = recordsOf(await readFile(path));
       return { key: path.slice(directory.length + 1), header, rows: records.map(rowOf) };
@@ -69,13 +72,20 @@ export async function stagedFiles(directory: string, schema: string, table: stri
 /** The rows of a table in the order that counts. */
 export async function stagedRows(directory: string, schema: string, table: string): Promise<StagedRow[]> {
   const files = await stagedFiles(directory, schema, table);
-  const byPosition = (a: StagedRow, b: StagedRow): number => (a.lsn === b.lsn ? a.seq - b.seq : a.lsn < b.lsn ? -1 : 1);
+  const byPosition = (a: StagedRow, b: StagedRow): number =>
+    a.lsn === b.lsn ? a.seq - b.seq : a.lsn < b.lsn ? -1 : 1;
   return files.flatMap((file) => file.rows).toSorted(byPosition);
 }
 
 function rowOf(record: string): StagedRow {
   const [op = "", lsn = "", seq = "", , unchanged = "", ...values] = fieldsOf(record);
-  return { op, lsn, seq: Number(seq), unchanged: unchanged === "" ? [] : (JSON.parse(unquoted(unchanged)) as string[]), values: values.join(",") };
+  return {
+    op,
+    lsn,
+    seq: Number(seq),
+    unchanged: unchanged === "" ? [] : (JSON.parse(unquoted(unchanged)) as string[]),
+    values: values.join(","),
+  };
 }
 
 function unquoted(field: string): string {

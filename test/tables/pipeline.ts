@@ -64,7 +64,7 @@ export class Pipeline {
 
   /** Runs statements as the superuser, on one connection of their own. */
   async sql<Row extends object = Record<string, unknown>>(text: string, params?: unknown[]): Promise<Row[]> {
-    return await this.#options.server.sql<Row>(text, params, { database: this.#options.database });
+    return this.#options.server.sql<Row>(text, params, { database: this.#options.database });
   }
 
   /** Starts the daemon (again). `settings` are put over those of the last start. */
@@ -81,13 +81,23 @@ export class Pipeline {
       PGSTAGE_HTTP_PORT: "0",
       ...Object.fromEntries(Object.entries(given).map(([name, value]) => [`PGSTAGE_${name}`, value])),
     };
-    const log = createLogger({ level: "debug", format: "json", version: "test", to: { write: (text) => this.#take(text) } });
+    const log = createLogger({
+      level: "debug",
+      format: "json",
+      version: "test",
+      to: { write: (text) => this.#take(text) },
+    });
     const parts = await openParts(loadSettings({ env }), log, "test");
     this.#stop = new AbortController();
     this.#failure = null;
-    this.#running = runDaemon(parts, this.#stop.signal).catch((error: unknown) => {
-      this.#failure = error;
-    }).finally(() => parts.store.close());
+    this.#running = runDaemon(parts, this.#stop.signal)
+      .then(
+        () => {},
+        (error: unknown) => {
+          this.#failure = error;
+        },
+      )
+      .finally(() => parts.store.close());
   }
 
   #take(text: string): void {
@@ -109,48 +119,78 @@ export class Pipeline {
   }
 
   /** Resolves with what `look` finds as soon as it finds something; fails if the daemon ends. */
-  async until<T>(what: string, look: () => T | undefined | false | null | Promise<T | undefined | false | null>): Promise<T> {
+  async until<T>(
+    what: string | (() => string),
+    look: () => T | undefined | false | null | Promise<T | undefined | false | null>,
+  ): Promise<T> {
     const deadline = performance.now() + PATIENCE_MS;
     for (;;) {
       const found = await look();
       if (found !== undefined && found !== false && found !== null) return found;
       if (this.#failure !== null) throw this.#failure;
-      if (performance.now() > deadline) throw new Error(`waited in vain for: ${what}\n${this.tail()}`);
+      if (performance.now() > deadline)
+        throw new Error(`waited in vain for: ${typeof what === "string" ? what : what()}\n${this.tail()}`);
       await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
     }
   }
 
   /** Lines with this message and, if given, this table (`schema.table`), from line `since` on. */
   linesOf(msg: string, table?: string, since = 0): LogLine[] {
-    return this.lines.slice(since).filter((line) => line.msg === msg && (table === undefined || line.table === table));
+    return this.lines
+      .slice(since)
+      .filter((line) => line.msg === msg && (table === undefined || line.table === table));
   }
 
   async untilCopied(table: string, since = 0): Promise<LogLine> {
-    return await this.until(`the copy of ${table}`, () => this.linesOf("table copied", table, since)[0]);
+    return this.until(`the copy of ${table}`, () => this.linesOf("table copied", table, since)[0]);
   }
 
   /** Why tables were copied afresh since line `since`: `table: reason`. */
   reasonsSince(since: number): string[] {
-    return this.linesOf("table copied afresh", undefined, since).map((line) => `${line.table}: ${line.reason}`);
+    return this.linesOf("table copied afresh", undefined, since).map(
+      (line) => `${line.table}: ${line.reason}`,
+    );
   }
 
   /** A look at the catalog that began after now is over: the first that ends may have begun before. */
   async discovered(): Promise<void> {
     const since = this.lines.length;
-    await this.until("two looks at the catalog", () => this.linesOf("catalog read", undefined, since).length >= 2);
+    await this.until(
+      "two looks at the catalog",
+      () => this.linesOf("catalog read", undefined, since).length >= 2,
+    );
+  }
+
+  /** Every table that was found or is to be copied afresh is copied. */
+  async copiesDone(): Promise<void> {
+    const open = new Map<string, boolean>();
+    const look = (): boolean => {
+      open.clear();
+      for (const { msg, table } of this.lines) {
+        // A notice for people has the same words, and no table of its own.
+        if (table === undefined) continue;
+        if (msg === "table found" || msg === "table copied afresh") open.set(table, true);
+        if (msg === "table copied" || msg === "table is not captured any more") open.delete(table);
+      }
+      return open.size === 0;
+    };
+    await this.until(() => `copies of ${[...open.keys()].join(", ")}`, look);
   }
 
   /** Everything that is done is discovered, copied, streamed, and compared with the source. */
   async settled(choice: Parameters<typeof compareStageWithSource>[2] = {}): Promise<Verdict> {
     await this.discovered();
-    return await this.compared(choice);
+    return this.compared(choice);
   }
 
   async compared(choice: Parameters<typeof compareStageWithSource>[2] = {}): Promise<Verdict> {
     // On an idle database the stage's end moves once in minutes only: what commits now moves it past the comparison.
     const ticks = setInterval(() => void this.sql(`UPDATE ${TICKS} SET n = n + 1`).catch(() => {}), TICK_MS);
     try {
-      const verdict = await compareStageWithSource(this.directory, this.url, { timeoutMs: PATIENCE_MS, ...choice });
+      const verdict = await compareStageWithSource(this.directory, this.url, {
+        timeoutMs: PATIENCE_MS,
+        ...choice,
+      });
       if (this.#failure !== null) throw this.#failure;
       return verdict;
     } finally {
@@ -160,12 +200,22 @@ export class Pipeline {
 
   /** Differences between stage and source, once everything is settled; empty if there are none. */
   async differences(...tables: string[]): Promise<string[]> {
-    const wanted = tables.length === 0 ? {} : { wanted: ({ schema, name }: { schema: string; name: string }) => tables.includes(`${schema}.${name}`) };
+    const wanted =
+      tables.length === 0
+        ? {}
+        : {
+            wanted: ({ schema, name }: { schema: string; name: string }) =>
+              tables.includes(`${schema}.${name}`),
+          };
     return differences(await this.settled(wanted));
   }
 
   /** The end of the log, for messages. */
   tail(lines = 40): string {
-    return this.lines.filter(({ msg }) => msg !== "lag").slice(-lines).map((line) => JSON.stringify(line)).join("\n");
+    return this.lines
+      .filter(({ msg }) => msg !== "lag" && msg !== "catalog read" && msg !== "recorded")
+      .slice(-lines)
+      .map((line) => JSON.stringify(line))
+      .join("\n");
   }
 }

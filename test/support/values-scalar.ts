@@ -1,0 +1,167 @@
+import fc from "fast-check";
+import {
+  NASTY,
+  text,
+  digits,
+  sign,
+  integer,
+  numeric,
+  float,
+  real,
+  two,
+  date,
+  clock,
+  zone,
+  stamp,
+  stampZone,
+  interval,
+  bytea,
+  json,
+  uint32,
+  label,
+  cut,
+} from "./values-arbitraries.ts";
+import type { ValueCase } from "./values-case.ts";
+
+/** Numbers, texts, times, documents. */
+export const SCALAR_VALUES: readonly ValueCase[] = [
+  { type: "boolean", edges: ["t", "f"], any: fc.constantFrom("t", "f") },
+  { type: "smallint", edges: ["-32768", "32767", "0"], any: integer(16n) },
+  { type: "integer", edges: ["-2147483648", "2147483647"], any: integer(32n) },
+  { type: "bigint", edges: ["-9223372036854775808", "9223372036854775807"], any: integer(64n) },
+  { type: "oid", edges: ["0", "4294967295"], any: uint32.map(String) },
+  { type: "xid", edges: ["0", "4294967295"], any: uint32.map(String) },
+  { type: "xid8", edges: ["0", "18446744073709551615"], any: uint32.map(String) },
+  { type: "cid", edges: ["4294967295"], any: uint32.map(String) },
+  {
+    type: "tid",
+    edges: ["(0,0)", "(4294967295,65535)"],
+    any: fc.tuple(uint32, fc.nat(65_535)).map((pair) => `(${pair.join()})`),
+  },
+  {
+    type: "numeric",
+    edges: ["NaN", "0", "-0.000", `${"9".repeat(5000)}.${"1".repeat(5000)}`, "1e-1000", "1E+1000"],
+    any: numeric,
+  },
+  { type: "numeric", since: 14, edges: ["Infinity", "-Infinity"], any: numeric },
+  {
+    type: "numeric(10,2)",
+    edges: ["-99999999.99", "0.005", "NaN"],
+    any: fc.tuple(sign, digits(8), digits(4)).map(([s, a, b]) => `${s}${a === "99999999" ? "1" : a}.${b}`),
+  },
+  { type: "numeric(5,-2)", since: 15, edges: ["1234567"], any: digits(6) },
+  {
+    type: "amount",
+    edges: ["1.00005"],
+    any: fc.tuple(sign, digits(7), digits(6)).map(([s, a, b]) => `${s}${a}.${b}`),
+  },
+  { type: "real", edges: ["NaN", "Infinity", "-Infinity", "-0", "1e-45", "3.4028235e38", "0.1"], any: real },
+  {
+    type: "double precision",
+    edges: ["NaN", "Infinity", "-Infinity", "-0", "5e-324", "1.7976931348623157e308", "0.1", "1e21"],
+    any: float,
+  },
+  {
+    type: "money",
+    edges: ["-92233720368547758.08", "1,234.5"],
+    any: fc.tuple(sign, digits(9), two(99)).map(([s, a, b]) => `${s}${a}.${b}`),
+  },
+  { type: "text", edges: [...NASTY, "x".repeat(100_000)], any: text },
+  { type: "varchar", edges: [...NASTY], any: text },
+  {
+    type: "varchar(30)",
+    edges: ["", "\\.", "äöü".repeat(10)],
+    any: text.map((value) => cut(value, 30)),
+  },
+  {
+    type: "char(5)",
+    edges: ["", "a", "\\.", " b ", "äöü"],
+    any: text.map((value) => cut(value, 5)),
+  },
+  {
+    type: '"char"',
+    edges: ["", "a", '"', ",", "\n", "\\"],
+    any: fc.constantFrom("a", "b", '"', ",", "\\", " ", "\n"),
+  },
+  {
+    type: "name",
+    edges: ["", "a,b", "x".repeat(63)],
+    any: text.map((value) => cut(value, 15)),
+  },
+  { type: "citext", edges: ["", "ABC", '"A"'], any: text },
+  {
+    type: "short",
+    edges: ["", "yes"],
+    any: text.map((value) => cut(value, 20)).filter((value) => value !== "no"),
+  },
+  {
+    type: "bytea",
+    edges: ["\\x", `\\x${Buffer.from(Array.from({ length: 256 }, (_, i) => i)).toString("hex")}`, "\\x00"],
+    any: bytea,
+  },
+  {
+    type: "date",
+    edges: ["infinity", "-infinity", "4713-11-24 BC", "5874897-12-31", "0001-01-01", "2024-02-29"],
+    any: date,
+  },
+  {
+    type: "timestamp",
+    edges: [
+      "infinity",
+      "-infinity",
+      "4713-11-24 00:00:00 BC",
+      "294276-12-31 23:59:59.999999",
+      "2024-01-01 00:00:00",
+    ],
+    any: stamp,
+  },
+  { type: "timestamp(0)", edges: ["2024-01-01 23:59:59.5"], any: stamp },
+  {
+    type: "timestamptz",
+    edges: [
+      "infinity",
+      "-infinity",
+      "4713-11-24 00:00:00+00 BC",
+      "294276-12-31 23:59:59.999999+00",
+      "1900-01-01 00:00:00+00:19:32",
+    ],
+    any: stampZone,
+  },
+  { type: "time", edges: ["00:00:00", "24:00:00", "23:59:60"], any: clock },
+  {
+    type: "timetz",
+    edges: ["24:00:00+15:59:59", "00:00:00-15:59"],
+    any: fc.tuple(clock, zone).map((parts) => parts.join("")),
+  },
+  {
+    type: "interval",
+    edges: ["-178000000 years", "178000000 years", "1 mon -1 day +00:00:00.000001", "0", "P1Y2M3DT4H5M6.7S"],
+    any: interval,
+  },
+  { type: "interval", since: 17, edges: ["infinity", "-infinity"], any: interval },
+  {
+    type: "uuid",
+    edges: ["00000000-0000-0000-0000-000000000000", "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11"],
+    any: fc.uuid(),
+  },
+  {
+    type: "json",
+    edges: ['{"a": 1, "a": 2}', "null", '"\\u0041\\n"', "  [1 ,2]", "1e1000", '"a\\\\"'],
+    any: json,
+  },
+  {
+    type: "jsonb",
+    edges: ['{"a": 1, "a": 2}', "null", '"\\u0041\\n"', `1${"0".repeat(300)}.5`, '{"":""}'],
+    any: json,
+  },
+  {
+    type: "jsonpath",
+    edges: ["$.a[*] ? (@ > 1)", 'strict $."a b"'],
+    any: label.map((name) => `$."${name}"`),
+  },
+  {
+    type: "xml",
+    edges: ['<a>\n<b c="d,e"/></a>', "text", "<!-- \\. -->"],
+    any: label.map((name) => `<a b="${name}">${name}</a>`),
+  },
+];
