@@ -190,6 +190,8 @@ async function live(parts: LockParts, living: Living): Promise<void> {
     stop.removeEventListener("abort", drain);
     over.abort();
     copying.stop();
+    // What still waits for an answer may wait on a connection that is only half there.
+    parts.sql.close();
     await Promise.allSettled(failing.slice(1));
   }
 }

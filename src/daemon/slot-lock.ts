@@ -4,7 +4,7 @@ import { type Lsn } from "../core/lsn.ts";
 import { Log, readLog, type Reading } from "../delivery/log.ts";
 import type { Patiently } from "../delivery/file-writer.ts";
 import { unborn } from "../delivery/state.ts";
-import { connectSource, sourceClientConfig } from "../postgres/connect.ts";
+import { connectSource, sourceClientConfig, type SourceAccess } from "../postgres/connect.ts";
 import { createStatement, ensurePublications, publicationsOf } from "../postgres/publication.ts";
 import { sqlState } from "../postgres/quote.ts";
 import { ReplicationStream } from "../postgres/replication-stream.ts";
@@ -127,15 +127,23 @@ async function openStream(
       slot: source.slot,
       publications: present,
       confirmed,
-      isAlive: (pid) =>
-        sql.use(
-          async (client) =>
-            (await client.query("SELECT 1 FROM pg_catalog.pg_stat_activity WHERE pid = $1", [pid]))
-              .rowCount === 1,
-        ),
+      isAlive: (pid) => isRunning(source, pid, serverVersion),
     });
   } catch (error) {
     if (sqlState(error) === "55006") return null; // object_in_use: another daemon was faster
     throw explainSqlError(error);
+  }
+}
+
+/** On a connection of its own: those that there are may be as dead as the one that is asked about. */
+async function isRunning(source: SourceAccess, pid: number, serverVersion: number): Promise<boolean> {
+  const client = await connectSource(source, "sql", { serverVersion, atStart: false });
+  try {
+    const { rowCount } = await client.query("SELECT 1 FROM pg_catalog.pg_stat_activity WHERE pid = $1", [
+      pid,
+    ]);
+    return rowCount === 1;
+  } finally {
+    await client.end().catch(() => {});
   }
 }

@@ -1,3 +1,5 @@
+import type { Socket } from "node:net";
+import type { Socket } from "node:net";
 import { Client, type ClientConfig } from "pg";
 import { explainConnectError } from "./connect-error.ts";
 import { passwordFor } from "./password.ts";
@@ -8,8 +10,17 @@ export type { ConnectionKind, SourceAccess } from "./source-access.ts";
 export { explainConnectError } from "./connect-error.ts";
 
 const CONNECT_TIMEOUT_MS = 15_000;
+/** How long a connection gets to say goodbye. */
+const FAREWELL_MS = 1_000;
 /** Until the first probe of a silent connection: below the 350 s after which AWS's load balancers forget one. */
 const KEEPALIVE_AFTER_MS = 30_000;
+/**
+ * Longest wait for an answer, above what the server itself allows a statement: it ends a wait on a connection that is
+ * only half there. Copies and the stream are silent for as long as they need.
+ */
+const ANSWER_MS: Readonly<Record<ConnectionKind, number>> = { sql: 75_000, replication: 120_000, copy: 0 };
+/** How long a connection gets to say goodbye; one that is only half there never does. */
+const FAREWELL_MS = 2_000;
 
 /**
  * Everything that changes the text of a value, or what a name means, fixed for every connection: `ALTER ROLE …
@@ -116,6 +127,17 @@ export function startupOptions(kind: ConnectionKind, serverVersion = 0): string 
     .join(" ");
 }
 
+class SourceClient extends Client {
+  override end(): Promise<void>;
+  override end(callback: (error: Error) => void): void;
+  override end(callback?: (error: Error) => void): Promise<void> | void {
+    const { stream } = (this as unknown as { connection: { stream: Socket } }).connection;
+    const force = setTimeout(() => stream.destroy(), FAREWELL_MS).unref();
+    stream.once("close", () => clearTimeout(force));
+    return callback ? super.end(callback) : super.end();
+  }
+}
+
 /**
  * Connects. Rejects with an OperatorError or a TransientError. A connection that is lost later rejects the
  * running and the next query; its `error` event is heard here, so that it does not end the process.
@@ -126,11 +148,28 @@ export async function connectSource(
   options: ConnectOptions = {},
 ): Promise<Client> {
   try {
-    const client = new Client(await sourceClientConfig(source, kind, options));
+    const config = await sourceClientConfig(source, kind, options);
+    const client = new SourceClient({ ...config, query_timeout: ANSWER_MS[kind] });
     client.on("error", () => undefined);
     await client.connect();
     return client;
   } catch (error) {
     throw explainConnectError(error, source, { kind, atStart: options.atStart ?? true });
   }
+}
+
+/** What pg's Client has and its types do not say. */
+interface Inside {
+  readonly connection: { readonly stream: Socket };
+}
+
+/** A goodbye that nobody answers, because the network is gone, would be waited for as long as TCP tries: 15 minutes. */
+function endingSoon(client: Client): Client {
+  const end = client.end.bind(client) as () => Promise<void>;
+  client.end = async (): Promise<void> => {
+    const { stream } = (client as unknown as Inside).connection;
+    const timer = setTimeout(() => stream.destroy(), FAREWELL_MS);
+    await end().finally(() => clearTimeout(timer));
+  };
+  return client;
 }

@@ -15,7 +15,7 @@ export function isConnectionLoss(error: unknown): boolean {
   if (state !== "" && !NETWORK.test(state)) return LOST.test(state);
   const { code, message } = error as { code?: string; message?: string };
   if (typeof code === "string") return NETWORK.test(code);
-  return /^Connection terminated|^Client (has encountered|was closed|is closed)|socket|timeout expired/i.test(
+  return /^Connection terminated|^Query read timeout|^Client (has encountered|was closed|is closed)|socket|timeout expired/i.test(
     message ?? "",
   );
 }
@@ -43,6 +43,25 @@ export class SqlConnection {
     this.#serverVersion = serverVersion;
   }
 
+  /**
+   * The same with a limit, for questions that a server which is there answers at once: a network that is gone swallows
+   * them without a word. Rejects with a TransientError, and gives the connection up, if it is exceeded.
+   */
+  async within<T>(limitMs: number, use: (client: Client) => Promise<T>): Promise<T> {
+    let timer: NodeJS.Timeout | undefined;
+    const tooLate = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        this.#drop();
+        reject(new TransientError(`no answer for ${limitMs / 1000} s`));
+      }, limitMs);
+    });
+    try {
+      return await Promise.race([this.use(use), tooLate]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
   /** Runs `use` after those before it have ended. Rejects with a TransientError if the connection is lost. */
   use<T>(use: (client: Client) => Promise<T>): Promise<T> {
     const turn = this.#last.then(() => this.#run(use));
@@ -56,10 +75,12 @@ export class SqlConnection {
       serverVersion: this.#serverVersion,
       atStart: false,
     });
+    const used = this.#client;
     try {
-      return await use(await this.#client);
+      return await use(await used);
     } catch (error) {
-      if (error instanceof TransientError || isConnectionLoss(error)) this.#drop();
+      // It may have been given up already, and another one made.
+      if (this.#client === used && isConnectionLoss(error)) this.#drop();
       throw explainSqlError(error);
     }
   }

@@ -7,6 +7,8 @@ export type ProxyMode = "pass" | "blackhole" | "refuse";
 interface Pair {
   readonly client: Socket;
   readonly server: Socket;
+  /** Every byte is dropped, whatever the mode. */
+  forgotten: boolean;
 }
 
 /**
@@ -59,6 +61,11 @@ export class FaultProxy {
     this.#pairs.clear();
   }
 
+  /** Open connections lose every byte from now on, as when a firewall has forgotten them; new ones pass. */
+  forget(): void {
+    for (const pair of this.#pairs) pair.forgotten = true;
+  }
+
   async listen(): Promise<void> {
     this.#listener.listen(0, "127.0.0.1");
     await once(this.#listener, "listening");
@@ -83,15 +90,15 @@ export class FaultProxy {
     }
     const server = connect({ ...this.#target, allowHalfOpen: true, noDelay: true });
     client.setNoDelay(true);
-    const pair = { client, server };
+    const pair = { client, server, forgotten: false };
     this.#pairs.add(pair);
-    this.#pump(client, server, false);
-    this.#pump(server, client, true);
+    this.#pump(pair, false);
+    this.#pump(pair, true);
     for (const [socket, other] of [
       [client, server],
       [server, client],
     ] as const) {
-      socket.on("end", () => void (this.mode === "blackhole" || other.end()));
+      socket.on("end", () => void (this.#isBlack(pair) || other.end()));
       socket.on("error", () => this.#drop(pair));
       socket.on("close", () => this.#drop(pair));
     }
@@ -100,14 +107,19 @@ export class FaultProxy {
   /** A connection that broke on one side is broken on the other; a black hole does not tell. */
   #drop(pair: Pair): void {
     this.#pairs.delete(pair);
-    if (this.mode === "blackhole" && !pair.client.destroyed) return;
+    if (this.#isBlack(pair) && !pair.client.destroyed) return;
     pair.client.destroy();
     pair.server.destroy();
   }
 
-  #pump(from: Socket, to: Socket, fromServer: boolean): void {
+  #isBlack(pair: Pair): boolean {
+    return this.mode === "blackhole" || pair.forgotten;
+  }
+
+  #pump(pair: Pair, fromServer: boolean): void {
+    const [from, to] = fromServer ? [pair.server, pair.client] : [pair.client, pair.server];
     from.on("data", (chunk: Buffer) => {
-      if (this.mode === "blackhole") return;
+      if (this.#isBlack(pair)) return;
       if (fromServer) this.bytesFromServer += chunk.length;
       if (this.bytesFromServer > this.#cutAfterBytes) {
         to.write(chunk.subarray(0, chunk.length >> 1));
