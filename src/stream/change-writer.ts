@@ -2,9 +2,8 @@ import type { Buffer } from "node:buffer";
 import { LARGE_ROW_BYTES } from "../core/memory.ts";
 import type { Batch } from "./batch.ts";
 import { writeValues, type DeferredRow } from "./deferred.ts";
-import { endOfTuple, malformed, NEW_TUPLE } from "./pgoutput.ts";
+import { KEY_TUPLE, malformed, NEW_TUPLE, OLD_TUPLE, scanTuple } from "./pgoutput.ts";
 import {
-  hasUnchanged,
   OP_CREATED,
   OP_DELETED,
   OP_TRUNCATED,
@@ -63,31 +62,34 @@ export class ChangeWriter {
   }
 
   insert(encoder: TableEncoder, payload: Buffer): void {
-    this.#write(encoder, OP_CREATED, { bytes: payload, at: FIRST_TUPLE + 1, to: payload.length });
+    const span = wholeTuple(encoder, payload, "INSERT");
+    if (payload[FIRST_TUPLE] !== NEW_TUPLE || span.unchanged) throw malformed("INSERT", payload);
+    this.#write(encoder, OP_CREATED, span);
   }
 
   delete(encoder: TableEncoder, payload: Buffer): void {
-    this.#write(encoder, OP_DELETED, { bytes: payload, at: FIRST_TUPLE + 1, to: payload.length });
+    if (!isOld(payload[FIRST_TUPLE])) throw malformed("DELETE", payload);
+    this.#write(encoder, OP_DELETED, wholeTuple(encoder, payload, "DELETE"));
   }
 
   update(encoder: TableEncoder, payload: Buffer): void {
-    if (payload[FIRST_TUPLE] !== NEW_TUPLE) {
+    if (isOld(payload[FIRST_TUPLE])) {
       this.#updateWithOld(encoder, payload);
       return;
     }
-    const at = FIRST_TUPLE + 1;
-    if (hasUnchanged(payload, at)) {
-      this.#writeIncomplete(encoder, valuesOf(payload, at), false);
-      return;
-    }
-    this.#write(encoder, OP_UPDATED, { bytes: payload, at, to: payload.length });
+    if (payload[FIRST_TUPLE] !== NEW_TUPLE) throw malformed("UPDATE", payload);
+    const span = wholeTuple(encoder, payload, "UPDATE");
+    if (span.unchanged) this.#writeIncomplete(encoder, valuesOf(payload, span.at), false);
+    else this.#write(encoder, OP_UPDATED, span);
   }
 
   /** An old tuple came along: the key changed, or the identity is FULL, or a key value is stored out of line. */
   #updateWithOld(encoder: TableEncoder, payload: Buffer): void {
+    const columns = encoder.relation.columns.length;
     const oldAt = FIRST_TUPLE + 1;
-    const oldTo = endOfTuple(payload, oldAt);
+    const oldTo = scanTuple(payload, oldAt, columns).end;
     if (payload[oldTo] !== NEW_TUPLE) throw malformed("UPDATE", payload);
+    if (scanTuple(payload, oldTo + 1, columns).end !== payload.length) throw malformed("UPDATE", payload);
     const old = valuesOf(payload, oldAt);
     const values = valuesOf(payload, oldTo + 1).map((value, i) =>
       value === undefined ? (old[i] ?? value) : value,
@@ -143,6 +145,22 @@ export class ChangeWriter {
     if (!this.#transaction) throw new Error("a change outside of a transaction in the replication stream");
     return this.#transaction;
   }
+}
+
+function isOld(kind: number | undefined): boolean {
+  return kind === KEY_TUPLE || kind === OLD_TUPLE;
+}
+
+/** The one tuple of a message, which it fills. */
+function wholeTuple(
+  encoder: TableEncoder,
+  payload: Buffer,
+  what: string,
+): TupleSpan & { readonly unchanged: boolean } {
+  const at = FIRST_TUPLE + 1;
+  const { end, unchanged } = scanTuple(payload, at, encoder.relation.columns.length);
+  if (end !== payload.length) throw malformed(what, payload);
+  return { bytes: payload, at, to: end, unchanged };
 }
 
 function sameValue(a: Value, b: Value): boolean {

@@ -1,5 +1,6 @@
 import type { Buffer } from "node:buffer";
 import type { Lsn } from "../core/lsn.ts";
+import { NULL, TEXT, UNCHANGED } from "../csv/tuple.ts";
 
 /**
  * The messages of pgoutput, protocol version 1, read in place.
@@ -36,6 +37,7 @@ export interface Begin {
 }
 
 export function readBegin(payload: Buffer): Begin {
+  if (payload.length !== 21) throw malformed("BEGIN", payload);
   return {
     commitLsn: payload.readBigUInt64BE(1) as Lsn,
     committedAtMicros: payload.readBigInt64BE(9) + POSTGRES_EPOCH_MICROS,
@@ -44,6 +46,7 @@ export function readBegin(payload: Buffer): Begin {
 
 /** The first byte after the commit record: what is acknowledged. */
 export function readCommitEnd(payload: Buffer): Lsn {
+  if (payload.length !== 26) throw malformed("COMMIT", payload);
   return payload.readBigUInt64BE(10) as Lsn;
 }
 
@@ -96,25 +99,44 @@ export function readRelation(payload: Buffer): Relation {
     columns.push({ name, key, typeOid: payload.readUInt32BE(at), typeModifier: payload.readInt32BE(at + 4) });
     at += 8;
   }
+  if (at !== payload.length) throw malformed("RELATION", payload);
   return { oid, schema, table, replicaIdentity, columns };
 }
 
 /** OIDs of the relations of a TRUNCATE. */
 export function readTruncated(payload: Buffer): number[] {
   const count = payload.readUInt32BE(1);
+  if (payload.length !== 6 + 4 * count) throw malformed("TRUNCATE", payload);
   return Array.from({ length: count }, (_, i) => payload.readUInt32BE(6 + 4 * i));
 }
 
-/** Where the tuple that begins at `at` (its column count) ends. */
-export function endOfTuple(payload: Buffer, at: number): number {
-  const columns = payload.readUInt16BE(at);
+/** A tuple as far as it has been looked at. */
+export interface TupleScan {
+  /** The first byte after it. */
+  end: number;
+  unchanged: boolean;
+}
+
+const scan: TupleScan = { end: 0, unchanged: false };
+
+/**
+ * Looks over the tuple of `columns` values that begins at `at` (its column count). Whatever is read of it afterwards
+ * needs no further checks. The result is one object for all calls.
+ */
+export function scanTuple(payload: Buffer, at: number, columns: number): Readonly<TupleScan> {
+  if (payload.length < at + 2 || payload.readUInt16BE(at) !== columns) throw malformed("tuple", payload);
   at += 2;
+  let unchanged = false;
   for (let i = 0; i < columns; i++) {
-    const kind = payload[at];
-    at += kind === 0x74 ? 5 + payload.readUInt32BE(at + 1) : 1;
+    const kind = payload[at++];
+    if (kind === TEXT) at += 4 + (at + 4 <= payload.length ? payload.readUInt32BE(at) : payload.length);
+    else if (kind === UNCHANGED) unchanged = true;
+    else if (kind !== NULL) throw malformed("tuple", payload);
   }
   if (at > payload.length) throw malformed("tuple", payload);
-  return at;
+  scan.end = at;
+  scan.unchanged = unchanged;
+  return scan;
 }
 
 export function malformed(what: string, payload: Buffer): Error {

@@ -68,6 +68,7 @@ export class StreamReader {
         this.#begin(payload);
         return;
       case COMMIT:
+        if (!this.#transaction) throw malformed("COMMIT", payload);
         this.#commit(readCommitEnd(payload));
         return;
       case RELATION:
@@ -87,6 +88,7 @@ export class StreamReader {
 
   #begin(payload: Buffer): void {
     const begin = readBegin(payload);
+    if (this.#transaction) throw malformed("BEGIN", payload);
     this.#transaction = this.#transactions.begin(begin);
     this.#skipping = begin.commitLsn < this.#parts.startLsn;
     this.#changed = false;
@@ -95,9 +97,10 @@ export class StreamReader {
 
   #commit(endLsn: Lsn): void {
     const skipped = this.#skipping;
+    const changed = this.#changed;
     this.#transaction = null;
-    this.#skipping = false;
-    if (!skipped) this.#parts.committed(endLsn, this.#changed);
+    this.#skipping = this.#changed = false;
+    if (!skipped) this.#parts.committed(endLsn, changed);
   }
 
   #change(tag: number, payload: Buffer): void {
@@ -119,7 +122,8 @@ export class StreamReader {
   }
 
   #beforeRow(): void {
-    if (this.#changed || !this.#transaction) return;
+    if (this.#changed) return;
+    if (!this.#transaction) throw new Error("a change outside of a transaction in the replication stream");
     this.#changed = true;
     this.#parts.firstChange(this.#transaction);
   }

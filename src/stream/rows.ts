@@ -98,18 +98,6 @@ function appendNumber(out: Buffer, end: number, value: number): number {
   return end + digits;
 }
 
-/** Whether the tuple holds an unchanged value: large ones that an UPDATE did not touch are not sent. */
-export function hasUnchanged(payload: Buffer, at: number): boolean {
-  const columns = payload.readUInt16BE(at);
-  at += 2;
-  for (let column = 0; column < columns; column++) {
-    const kind = payload[at];
-    if (kind === UNCHANGED) return true;
-    at += kind === TEXT ? 5 + payload.readUInt32BE(at + 1) : 1;
-  }
-  return false;
-}
-
 /** One value of a tuple: its bytes, NULL, or not sent. */
 export type Value = Buffer | null | undefined;
 
