@@ -141,7 +141,6 @@ describe("wrong command lines", () => {
     [["chekc"], "(Did you mean check?)"],
     [["check", "--jsn"], "(Did you mean --json?)"],
     [["--confg", "x"], "(Did you mean --config?)"],
-    [["resync"], "missing required argument 'table'"],
     [["status", "now"], "too many arguments"],
     [["run", "--config"], "argument missing"],
   ])("%j: exit 2 and %s", async (argv, text) => {
