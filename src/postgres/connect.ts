@@ -1,5 +1,4 @@
 import type { Socket } from "node:net";
-import type { Socket } from "node:net";
 import { Client, type ClientConfig } from "pg";
 import { explainConnectError } from "./connect-error.ts";
 import { passwordFor } from "./password.ts";
@@ -10,8 +9,6 @@ export type { ConnectionKind, SourceAccess } from "./source-access.ts";
 export { explainConnectError } from "./connect-error.ts";
 
 const CONNECT_TIMEOUT_MS = 15_000;
-/** How long a connection gets to say goodbye. */
-const FAREWELL_MS = 1_000;
 /** Until the first probe of a silent connection: below the 350 s after which AWS's load balancers forget one. */
 const KEEPALIVE_AFTER_MS = 30_000;
 /**
@@ -156,20 +153,4 @@ export async function connectSource(
   } catch (error) {
     throw explainConnectError(error, source, { kind, atStart: options.atStart ?? true });
   }
-}
-
-/** What pg's Client has and its types do not say. */
-interface Inside {
-  readonly connection: { readonly stream: Socket };
-}
-
-/** A goodbye that nobody answers, because the network is gone, would be waited for as long as TCP tries: 15 minutes. */
-function endingSoon(client: Client): Client {
-  const end = client.end.bind(client) as () => Promise<void>;
-  client.end = async (): Promise<void> => {
-    const { stream } = (client as unknown as Inside).connection;
-    const timer = setTimeout(() => stream.destroy(), FAREWELL_MS);
-    await end().finally(() => clearTimeout(timer));
-  };
-  return client;
 }
