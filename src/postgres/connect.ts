@@ -17,7 +17,7 @@ const KEEPALIVE_AFTER_MS = 30_000;
  */
 const ANSWER_MS: Readonly<Record<ConnectionKind, number>> = { sql: 75_000, replication: 120_000, copy: 0 };
 /** How long a connection gets to say goodbye; one that is only half there never does. */
-const FAREWELL_MS = 2_000;
+const FAREWELL_MS = 1_000;
 
 /**
  * Everything that changes the text of a value, or what a name means, fixed for every connection: `ALTER ROLE …
@@ -124,6 +124,7 @@ export function startupOptions(kind: ConnectionKind, serverVersion = 0): string 
     .join(" ");
 }
 
+/** A goodbye that nobody answers, because the network is gone, would be waited for as long as TCP tries: 15 minutes. */
 class SourceClient extends Client {
   override end(): Promise<void>;
   override end(callback: (error: Error) => void): void;
