@@ -17,37 +17,44 @@ function through(proxy: FaultProxy, scene: Scene): string {
 
 const stagedIn = async (daemon: Daemon): Promise<number> => (await daemon.status())?.totals.batches ?? 0;
 
-test("a network that cuts, tears and delays is lived with while we copy and stream", { timeout: 180_000 }, async () => {
-  await using scene = await newScene("file");
-  const random = new Random(newSeed());
-  await createTables(scene.url);
-  await using workload = new Workload({ url: scene.url, random: random.fork() });
-  await using proxy = await startFaultProxy(scene.server.port);
-  const daemon = await scene.daemon({ PGSTAGE_SNAPSHOT_MAX_BYTES_PER_SECOND: "300KiB" }, through(proxy, scene));
-  const faults = [
-    () => proxy.cut("rst"),
-    () => proxy.cut("fin"),
-    () => proxy.cutAfterBytes(random.below(200_000)),
-    () => {
-      proxy.latencyMs = random.below(200);
-    },
-    () => {
-      proxy.mode = "refuse";
-      proxy.cut("rst");
-    },
-  ];
-  for (const fault of [...faults, ...faults]) {
-    await daemon.until(({ state }) => state === "copying" || state === "streaming", "at work");
-    await delay(random.below(800));
-    fault();
-    await delay(random.below(800));
-    proxy.mode = "pass";
-    proxy.latencyMs = 0;
-  }
-  expect(proxy.accepted).toBeGreaterThan(10);
-  await workload.stop();
-  await scene.drainAndProve(daemon);
-});
+test(
+  "a network that cuts, tears and delays is lived with while we copy and stream",
+  { timeout: 180_000 },
+  async () => {
+    await using scene = await newScene("file");
+    const random = new Random(newSeed());
+    await createTables(scene.url);
+    await using workload = new Workload({ url: scene.url, random: random.fork() });
+    await using proxy = await startFaultProxy(scene.server.port);
+    const daemon = await scene.daemon(
+      { PGSTAGE_SNAPSHOT_MAX_BYTES_PER_SECOND: "300KiB" },
+      through(proxy, scene),
+    );
+    const faults = [
+      () => proxy.cut("rst"),
+      () => proxy.cut("fin"),
+      () => proxy.cutAfterBytes(random.below(200_000)),
+      () => {
+        proxy.latencyMs = random.below(200);
+      },
+      () => {
+        proxy.mode = "refuse";
+        proxy.cut("rst");
+      },
+    ];
+    for (const fault of [...faults, ...faults]) {
+      await daemon.until(({ state }) => state === "copying" || state === "streaming", "at work");
+      await delay(random.below(800));
+      fault();
+      await delay(random.below(800));
+      proxy.mode = "pass";
+      proxy.latencyMs = 0;
+    }
+    expect(proxy.accepted).toBeGreaterThan(10);
+    await workload.stop();
+    await scene.drainAndProve(daemon);
+  },
+);
 
 test("a connection that is only half there is noticed, and made again", { timeout: 180_000 }, async () => {
   await using scene = await newScene("file");

@@ -76,18 +76,22 @@ export class Scene implements AsyncDisposable {
 }
 
 /** One server for a test file; a database and a stage for each test. */
-export function sceneFor(options: PostgresOptions = {}): (kind: StageKind) => Promise<Scene> {
+export function sceneFor(options: PostgresOptions = {}): (stage: StageKind | TestStage) => Promise<Scene> {
   let server: EmbeddedPostgres | null = null;
   beforeAll(async () => {
     server = await startPostgres(options);
   });
   afterEach(killDaemons);
   afterAll(() => server?.destroy());
-  return async (kind) => {
+  return async (stage) => {
     if (!server) throw new Error("the server is not up yet");
     // Slots keep WAL and count against the server: each test's goes with its database.
     await dropSlots(server);
-    return new Scene(server, await server.createDatabase(), await openStage(kind));
+    return new Scene(
+      server,
+      await server.createDatabase(),
+      typeof stage === "string" ? await openStage(stage) : stage,
+    );
   };
 }
 

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { expect, test } from "vitest";
 import type { Daemon } from "../support/daemon.ts";
-import type { Fault, Operation, S3 } from "../support/s3-server/index.ts";
+import type { Operation, S3 } from "../support/s3-server/index.ts";
 import { sceneFor, type Scene } from "./scene.ts";
 
 /**
@@ -81,7 +81,7 @@ function hold(s3: S3, step: Step, moment: Moment): { met: Promise<void>; release
     release = resolve;
   });
   const { op, key, skip = 0 } = step;
-  const ends: Partial<Fault> =
+  const ends: Partial<Parameters<S3["faults"]["add"]>[0]> =
     moment === "before it took effect"
       ? { reset: true }
       : moment === "after it took effect"
