@@ -43,25 +43,6 @@ export class SqlConnection {
     this.#serverVersion = serverVersion;
   }
 
-  /**
-   * The same with a limit, for questions that a server which is there answers at once: a network that is gone swallows
-   * them without a word. Rejects with a TransientError, and gives the connection up, if it is exceeded.
-   */
-  async within<T>(limitMs: number, use: (client: Client) => Promise<T>): Promise<T> {
-    let timer: NodeJS.Timeout | undefined;
-    const tooLate = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => {
-        this.#drop();
-        reject(new TransientError(`no answer for ${limitMs / 1000} s`));
-      }, limitMs);
-    });
-    try {
-      return await Promise.race([this.use(use), tooLate]);
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
   /** Runs `use` after those before it have ended. Rejects with a TransientError if the connection is lost. */
   use<T>(use: (client: Client) => Promise<T>): Promise<T> {
     const turn = this.#last.then(() => this.#run(use));
