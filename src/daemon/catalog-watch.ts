@@ -13,6 +13,7 @@ import {
   type Memberships,
 } from "../postgres/publication.ts";
 import { compareCatalog } from "./discovery.ts";
+import { pause } from "./pause.ts";
 import { onShape, reportDifference, reportTables } from "./reports.ts";
 import type { LockParts } from "./slot-lock.ts";
 
@@ -52,7 +53,7 @@ export class CatalogWatch {
   async #looks(signal: AbortSignal): Promise<void> {
     const { intervalMs } = this.#parts.settings.discovery;
     while (!signal.aborted) {
-      await Promise.race([delay(intervalMs, undefined, { signal }).catch(() => {}), this.#poked]);
+      await pause(intervalMs, this.#poked, signal);
       if (signal.aborted) return;
       this.#poked = this.#nextPoke();
       await this.#lookAgain(signal);

@@ -10,6 +10,7 @@ import { sqlState } from "../postgres/quote.ts";
 import { blockersOf } from "../postgres/slot.ts";
 import { isConnectionLoss } from "../postgres/sql-connection.ts";
 import { giveWay } from "./give-way.ts";
+import { pause } from "./pause.ts";
 import { copierEvents, onLargeRow } from "./reports.ts";
 import type { LockParts } from "./slot-lock.ts";
 
@@ -72,8 +73,7 @@ export class Copying {
         });
         continue;
       }
-      const pause = delay(REFUSED_PAUSE_MS / 4, undefined, { signal: ended }).catch(() => {});
-      await Promise.race([this.#woken, pause]);
+      await pause(REFUSED_PAUSE_MS / 4, this.#woken, ended);
       this.#woken = this.#nextWake();
     }
     while (this.#running > 0 && !ended.aborted) await this.#woken;
