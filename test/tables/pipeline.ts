@@ -147,9 +147,11 @@ export class Pipeline {
 
   /** Why tables were copied afresh since line `since`: `table: reason`. */
   reasonsSince(since: number): string[] {
-    return this.linesOf("table copied afresh", undefined, since).map(
-      (line) => `${line.table}: ${line.reason}`,
+    // A notice for people has the same words, and no table of its own.
+    const lines = this.linesOf("table copied afresh", undefined, since).filter(
+      ({ table }) => table !== undefined,
     );
+    return lines.map((line) => `${line.table}: ${line.reason}`);
   }
 
   /** A look at the catalog that began after now is over: the first that ends may have begun before. */
