@@ -50,53 +50,52 @@ export interface ByteOutput {
 
 /**
  * Appends the values of the tuple at `at`, a comma before each, to `out`, which has room for the worst case. An
- * unchanged value is written as NULL: the caller lists it.
+ * unchanged value is written as NULL: the caller lists it. Throws a RangeError if the tuple ends beyond its message.
  */
 export function appendTuple(out: ByteOutput, tuple: Buffer, at: number): void {
-  const columns = ((tuple[at] as number) << 8) | (tuple[at + 1] as number);
+  const columns = tuple.readUInt16BE(at);
   at += 2;
-  for (let column = 0; column < columns; column++) {
-    out.buffer[out.end++] = COMMA;
-    if (tuple[at++] !== TEXT) continue;
-    const length = tuple.readUInt32BE(at);
-    at += 4;
-    appendValue(out, tuple, at, at + length);
-    at += length;
-  }
-  if (at > tuple.length) throw new RangeError("a tuple is longer than its message");
-}
-
-/** Appends one value, `from` to `to` of `source`; an empty one is `""`. */
-export function appendValue(out: ByteOutput, source: Buffer, from: number, to: number): void {
+  // Local variables, and the values of most bytes in this very loop: a third faster than a call for each value.
   const { buffer } = out;
-  let end = out.end;
-  if (from === to) {
-    buffer[end++] = QUOTE;
-    buffer[end++] = QUOTE;
-    out.end = end;
-    return;
-  }
-  for (let read = from; read < to; read++) {
-    const byte = source[read] as number;
-    // All four special bytes are at most a comma: one comparison clears nearly every byte.
-    if (byte <= COMMA && (byte === COMMA || byte === QUOTE || byte === LF || byte === CR)) {
-      appendQuoted(out, source, from, to);
-      return;
+  let { end } = out;
+  for (let column = 0; column < columns; column++) {
+    buffer[end++] = COMMA;
+    if (tuple[at++] !== TEXT) continue;
+    const from = at + 4;
+    const to = from + tuple.readUInt32BE(at);
+    if (to > tuple.length) throw new RangeError("a tuple is longer than its message");
+    const start = end;
+    at = from;
+    while (at < to) {
+      const byte = tuple[at] as number;
+      if (byte <= COMMA && mustQuote(byte)) break;
+      buffer[end++] = byte;
+      at++;
     }
-    buffer[end++] = byte;
+    if (at < to || from === to) end = putQuoted(buffer, start, tuple.subarray(from, to));
+    at = to;
   }
   out.end = end;
 }
 
-function appendQuoted(out: ByteOutput, source: Buffer, from: number, to: number): void {
-  const { buffer } = out;
-  let end = out.end;
+/** Appends a value in quotes: one of which is known that it needs them. */
+export function appendQuoted(out: ByteOutput, value: Buffer): void {
+  out.end = putQuoted(out.buffer, out.end, value);
+}
+
+/** All four are at most a comma: one comparison clears nearly every byte. */
+function mustQuote(byte: number): boolean {
+  return byte === COMMA || byte === QUOTE || byte === LF || byte === CR;
+}
+
+/** Puts a value in quotes at `end`, and returns the end after it. */
+function putQuoted(buffer: Buffer, end: number, value: Buffer): number {
   buffer[end++] = QUOTE;
-  for (let read = from; read < to; read++) {
-    const byte = source[read] as number;
+  for (let at = 0; at < value.length; at++) {
+    const byte = value[at] as number;
     if (byte === QUOTE) buffer[end++] = QUOTE;
     buffer[end++] = byte;
   }
   buffer[end++] = QUOTE;
-  out.end = end;
+  return end;
 }

@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 import {
+  appendQuoted,
   appendTuple,
-  appendValue,
   NULL,
   TEXT,
   tupleCsvBytes,
@@ -56,7 +56,7 @@ export function writeRow(
   writer.reserve(ROW_FRAME_BYTES + room + list);
   const start = writer.end;
   appendHead(writer, head);
-  if (unchanged) appendValue(writer, unchanged, 0, unchanged.length);
+  if (unchanged) appendQuoted(writer, unchanged);
   appendTuple(writer, tuple, span.at);
   writer.buffer[writer.end++] = LF;
   writer.rows++;
