@@ -93,7 +93,7 @@ export function refuseOtherSource(
   if (differs("systemIdentifier") || differs("database")) {
     throw new OperatorError(
       `the stage belongs to database ${pipeline.database} of system ${pipeline.systemIdentifier}, and this is ${identity.database} of system ${identity.systemIdentifier}`,
-      "use another stage.url for this database, or point source.url at the one that the stage belongs to",
+      "use another stage.url for this database, or point source.url at the one that the stage belongs to; if this one has replaced it for good (an upgrade, a switchover), run `pgstage resync --all --new-source`",
     );
   }
   if (differs("slot")) {
