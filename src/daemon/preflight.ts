@@ -108,9 +108,11 @@ async function slotCheck(
       identity.timeline,
       reading?.state.pipeline.timeline ?? identity.timeline,
     );
+    // Of several that start at once, one may have made the slot since we looked.
+    const slot = view.slot ?? (reading === null ? null : await view.slotNow());
     return compareSlot({
       state: reading?.state ?? null,
-      slot: view.slot,
+      slot,
       identity,
       branchedAt,
       flushedLsn: server.flushedLsn,

@@ -55,6 +55,10 @@ export async function takeSlot(parts: LockParts): Promise<Held | null> {
     const slot = await sql.use((client) => readSlot(client, source.slot, serverVersion));
     if (slot?.active) return null;
     reading = await parts.patiently("read the log", () => readLog(store));
+    // Of several that start at once, one may have made the slot between these two looks.
+    if (slot === null && reading !== null && (await sql.use((client) => readSlot(client, source.slot, serverVersion)))) {
+      return null;
+    }
     const known = reading?.state.pipeline.timeline ?? identity.timeline;
     const branchedAt = await branchPoint(replication, identity.timeline, known);
     const { flushedLsn } = server;

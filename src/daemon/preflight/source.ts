@@ -36,6 +36,8 @@ export interface SourceView {
   readonly facts: ServerFacts;
   readonly nowMs: number;
   readonly slot: SlotInfo | null;
+  /** As it is now. */
+  slotNow(): Promise<SlotInfo | null>;
   readonly catalog: Catalog;
   readonly schemas: readonly SchemaRights[];
   readonly rights: ReadonlyMap<number, TableRights>;
@@ -129,7 +131,8 @@ async function readSource(
   const notCaptured = read.notCaptured.filter(({ table }) => isWanted(table));
   const oids = tables.flatMap((table) => [table.oid, ...table.storages.map(({ oid }) => oid)]);
   const rights = await readTableRights(client, oids);
-  return { facts, nowMs, slot, publications, schemas, rights, catalog: { ...read, tables, notCaptured } };
+  const slotNow = (): Promise<SlotInfo | null> => readSlot(client, source.slot, facts.version);
+  return { facts, nowMs, slot, slotNow, publications, schemas, rights, catalog: { ...read, tables, notCaptured } };
 }
 
 /** Whether the role may replicate is best known by doing it: attributes and memberships say it differently everywhere. */
