@@ -138,7 +138,7 @@ function describe(row: RelationRow, facts: Facts): CatalogTable {
     attributes: row.attributes,
     columns: captured.map(columnOf),
     columnsVersion: versionOf(attributes),
-    missing: captured.filter((attribute) => attribute.missing).map((attribute) => attribute.attnum),
+    missing: missingOf(captured, parts, facts),
     labels: facts.labels.get(row.oid) ?? {},
     storages,
   };
@@ -182,6 +182,15 @@ function hasIdentity(row: RelationRow, { indexes }: Facts): boolean {
     default:
       return false;
   }
+}
+
+/** attnums of columns with a default that old rows have without being rewritten: a root's rows are its partitions'. */
+function missingOf(captured: readonly AttributeRow[], parts: readonly RelationRow[], facts: Facts): number[] {
+  const below = parts.flatMap((part) => facts.attributes.get(part.oid) ?? []);
+  const names = new Set(below.filter((attribute) => attribute.missing).map((attribute) => attribute.name));
+  return captured
+    .filter((attribute) => attribute.missing || names.has(attribute.name))
+    .map((attribute) => attribute.attnum);
 }
 
 /** Whether changes of a partition, which carry its own identity, tell the root's key; a root without one is a bag. */
