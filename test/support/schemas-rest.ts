@@ -186,4 +186,16 @@ export const OTHER_CASES: readonly ShapeCase[] = [
     ],
     reasons: [/publication/],
   },
+  {
+    name: "a partitioned table gets columns with defaults",
+    columns: "id int PRIMARY KEY, a int) PARTITION BY RANGE (id",
+    setup: "CREATE TABLE %K PARTITION OF %T DEFAULT",
+    fill: "INSERT INTO %T SELECT i, i FROM generate_series(1, 40) AS i",
+    steps: [
+      "ALTER TABLE %T ADD c int DEFAULT 2",
+      "ALTER TABLE %T ADD d int",
+      "ALTER TABLE %T ADD e float DEFAULT random()",
+    ],
+    reasons: [/column c was added with a default/, /rewritten/],
+  },
 ];
