@@ -133,7 +133,7 @@ async function withoutDaemon({ context, settings, store, client, serverVersion }
   const tell = (line: string): void => void stdout.write(`${line}\n`);
   const patiently = patience(signal, {
     failed: (what, error) => tell(`${what}: ${messageOf(error)}; trying again`),
-    recovered: () => {},
+    succeeded: () => {},
   });
   const newSource = options["newSource"] === true;
   const begun = await beginAnew({

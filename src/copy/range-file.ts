@@ -2,7 +2,7 @@ import { Buffer } from "node:buffer";
 import { csvRecord, formatTimestamp, metadataColumns } from "../csv/header.ts";
 import { copyFileName, hourFolder, tableFolder } from "../core/layout.ts";
 import { formatLsn, type Lsn } from "../core/lsn.ts";
-import { shapeId, type LargeRow, type Shape } from "../core/shape.ts";
+import { longestOf, shapeId, type LargeRow, type Shape } from "../core/shape.ts";
 import type { CatalogTable } from "../core/table.ts";
 import { LARGE_ROW_BYTES } from "../core/memory.ts";
 import { splitRecord } from "../csv/split.ts";
@@ -82,7 +82,7 @@ export class RangeFile {
     // A single column comes with an empty one before it.
     const values = columns.length === 1 ? fields.slice(1) : fields;
     const key = table.key.map((name) => values[columns.indexOf(name)]?.toString("utf8") ?? "");
-    largeRow({ shape: shapeOf(table), key, bytes: row.length });
+    largeRow({ shape: shapeOf(table), key, bytes: row.length, longest: longestOf(columns, values) });
   }
 
   #append(head: Buffer, rest: Buffer): void {

@@ -54,6 +54,8 @@ export interface CopierEvents {
   }) => void;
   readonly tableCopied: (copied: { oid: number; table: string; rows: number; bytes: number }) => void;
   readonly refused: (table: string, error: unknown) => void;
+  /** Somebody has locked the table: the range is read later. */
+  readonly busy: (locked: { oid: number; storage: number; table: string }) => void;
   readonly largeRow: (row: LargeRow) => void;
 }
 
@@ -192,6 +194,10 @@ export class CopyRun {
     if (failure === "lost") this.#failure ??= error;
     if (failure === "changed" || failure === "refused") this.#left.add(task.oid);
     if (failure === "refused") this.#parts.events.refused(this.#nameOf(task.oid), error);
+    if (failure === "busy") {
+      const storage = task.range.storage?.oid ?? task.oid;
+      this.#parts.events.busy({ oid: task.oid, storage, table: this.#nameOf(task.oid) });
+    }
     return failure;
   }
 

@@ -33,6 +33,9 @@ export class TransientError extends Error {
   override readonly name = "TransientError";
 }
 
+/** The source answers, but somebody is in the way: a lock, a transaction, another daemon. Worth trying again. */
+export class BusyError extends TransientError {}
+
 /** The store no longer knows an upload that is not recorded yet: its rows have to be received again. */
 export class UploadLostError extends Error {
   override readonly name = "UploadLostError";

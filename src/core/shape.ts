@@ -42,4 +42,16 @@ export interface LargeRow {
   /** Values of the key's columns, in their order; empty if nothing identifies the row. */
   readonly key: readonly string[];
   readonly bytes: number;
+  /** Its longest value, in bytes of text. */
+  readonly longest: { readonly column: string; readonly bytes: number };
+}
+
+/** The longest of a row's values, by the names of their columns; null and unknown ones have no length. */
+export function longestOf(
+  columns: readonly string[],
+  values: readonly ({ readonly length: number } | null | undefined)[],
+): LargeRow["longest"] {
+  return columns
+    .map((column, index) => ({ column, bytes: values[index]?.length ?? 0 }))
+    .reduce((longest, one) => (one.bytes > longest.bytes ? one : longest), { column: "", bytes: 0 });
 }

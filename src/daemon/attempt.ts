@@ -1,4 +1,4 @@
-import { OperatorError, ReplacedError, TransientError } from "../core/errors.ts";
+import { messageOf, OperatorError, ReplacedError, TransientError } from "../core/errors.ts";
 import { tableFilter } from "../core/globs.ts";
 import { MemoryAccount } from "../core/memory.ts";
 import { Delivery, type Published } from "../delivery/delivery.ts";
@@ -166,7 +166,7 @@ async function live(parts: LockParts, living: Living): Promise<void> {
     held.stream.done,
     copying.run(over.signal),
     catalog.run(over.signal),
-    watchSource(parts, { pump, signal: over.signal }),
+    watchSource(parts, over.signal),
     listenForResync(parts, { catalog, signal: over.signal }),
   ];
   for (const part of failing) part.catch((error: unknown) => pump.fail(error));
@@ -204,5 +204,7 @@ export class DrainTimeout extends Error {
 function explain(error: unknown): unknown {
   if (error instanceof OperatorError || error instanceof TransientError || error instanceof ReplacedError)
     return error;
-  return isConnectionLoss(error) ? new TransientError((error as Error).message, { cause: error }) : error;
+  return isConnectionLoss(error)
+    ? new TransientError(`the replication connection was lost: ${messageOf(error)}`, { cause: error })
+    : error;
 }

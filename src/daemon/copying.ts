@@ -7,9 +7,10 @@ import type { Delivery } from "../delivery/delivery.ts";
 import type { ShapeBook } from "../delivery/shapes.ts";
 import { CopySession, TableBusyError, TableChangedError } from "../postgres/copy-session.ts";
 import { sqlState } from "../postgres/quote.ts";
-import { blockersOf } from "../postgres/slot.ts";
+import { blockersOf, SlotWaitError } from "../postgres/slot.ts";
 import { isConnectionLoss } from "../postgres/sql-connection.ts";
 import { giveWay } from "./give-way.ts";
+import { tellLockWait } from "./lock-waits.ts";
 import { pause } from "./pause.ts";
 import { copierEvents, onLargeRow } from "./reports.ts";
 import type { LockParts } from "./slot-lock.ts";
@@ -77,6 +78,7 @@ export class Copying {
       this.#woken = this.#nextWake();
     }
     while (this.#running > 0 && !ended.aborted) await this.#woken;
+    this.#forgetWaits();
     if (failure !== null && !ended.aborted) throw failure;
   }
 
@@ -103,6 +105,11 @@ export class Copying {
     const refused = [...this.#refusedUntilMs.values()].some((until) => until > performance.now());
     const copying = waiting.length > 0 || this.#inSession.size > 0 || refused;
     this.#parts.observations.stateChanged(copying ? "copying" : "streaming");
+    if (!copying) this.#forgetWaits();
+  }
+
+  #forgetWaits(): void {
+    for (const id of ["lock-waits", "slot-creation-waits"] as const) this.#parts.observations.clear(id);
   }
 
   #begin(oids: readonly number[], ended: AbortSignal, failed: (error: unknown) => void): void {
@@ -128,7 +135,9 @@ export class Copying {
       } catch (error) {
         if (ended.aborted) return;
         if (!isTransient(error)) throw error;
-        this.#parts.log.warn(
+        // A notice of its own says for whom a consistent point waits.
+        const level = error instanceof SlotWaitError ? "debug" : "warn";
+        this.#parts.log[level](
           { err: error, tables: left.length },
           "a copy session was lost; the next one goes on with what is missing",
         );
@@ -171,6 +180,10 @@ export class Copying {
           events: {
             ...copierEvents(this.#parts, () => this.#own.delivery.state),
             refused: (table, error) => this.#refused(table, error),
+            busy: (locked) => {
+              const isLeft = (): boolean => this.#inSession.has(locked.oid) && !ended.aborted;
+              void tellLockWait(this.#parts, locked, isLeft);
+            },
             largeRow: (row) => onLargeRow(this.#parts, row),
           },
         },
@@ -188,7 +201,7 @@ export class Copying {
 
   #refused(table: string, error: unknown): void {
     const { log, observations } = this.#parts;
-    log.error({ err: error, table }, "the server refuses to copy a table; it is tried again");
+    log.debug({ err: error, table }, "the server refuses to copy a table");
     observations.raise("copy-refused", { table, problem: (error as Error).message }, table);
     for (const { catalog } of Object.values(this.#own.delivery.state.tables)) {
       if (tableName(catalog) === table)
@@ -212,7 +225,7 @@ export class Copying {
       const tables = session.catalog.tables.filter((table) => this.#own.captures(table.schema, table.name));
       return sessionOf(session, tables);
     } catch (error) {
-      if (!(error instanceof TransientError)) throw error;
+      if (!(error instanceof SlotWaitError)) throw error;
       const [holder] = await sql.use(blockersOf);
       if (holder) observations.hold("slot-creation-waits", { holder });
       throw error;

@@ -1,18 +1,20 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { messageOf, OperatorError, ReplacedError, TransientError, UploadLostError } from "../core/errors.ts";
+import { BusyError, OperatorError, ReplacedError, TransientError, UploadLostError } from "../core/errors.ts";
 import { patience } from "../delivery/patience.ts";
 import { FailureLog } from "../observe/failures.ts";
 import { lagJson } from "../observe/status-json.ts";
 import { connectSource } from "../postgres/connect.ts";
+import { SlotWaitError } from "../postgres/slot.ts";
 import { explainSqlError, SqlConnection } from "../postgres/sql-connection.ts";
 import { DrainTimeout, runAttempt } from "./attempt.ts";
 import type { DaemonParts } from "./parts.ts";
 import { isSlotTaken, takeSlot, type Held, type LockParts } from "./slot-lock.ts";
+import { storeHealth } from "./store-health.ts";
 
 /** How often a standby looks whether the slot is free: it has to take over within 5 s of a clean exit. */
 const STANDBY_LOOK_MS = 1_000;
 const FIRST_PAUSE_MS = 250;
-const LONGEST_PAUSE_MS = 10_000;
+const LONGEST_PAUSE_MS = 5_000;
 /** An attempt that lived so long was healthy: the next failure is a new one. */
 const HEALTHY_MS = 60_000;
 
@@ -38,7 +40,7 @@ export async function runDaemon(parts: DaemonParts, stop: AbortSignal): Promise<
 
 /** One attempt after the other, with growing pauses, until one is drained. */
 async function attempts(parts: DaemonParts, stop: AbortSignal): Promise<boolean> {
-  const failures = new FailureLog(parts.log, "the pipeline starts again");
+  let failures = new FailureLog(parts.log, "the pipeline starts again");
   let pauseMs = FIRST_PAUSE_MS;
   while (!stop.aborted) {
     const startedAtMs = performance.now();
@@ -49,15 +51,34 @@ async function attempts(parts: DaemonParts, stop: AbortSignal): Promise<boolean>
       if (error instanceof DrainTimeout) return false;
       if (stop.aborted && (isPassing(error) || error === stop.reason)) return true;
       if (!isPassing(error)) throw error;
-      failures.failed(error);
-      parts.metrics.reconnected();
-      if (error instanceof TransientError) parts.observations.sourceDown(error.message);
+      tellLoss(parts, error, failures);
     }
-    if (performance.now() - startedAtMs > HEALTHY_MS) pauseMs = FIRST_PAUSE_MS;
+    if (performance.now() - startedAtMs > HEALTHY_MS) {
+      pauseMs = FIRST_PAUSE_MS;
+      failures = new FailureLog(parts.log, "the pipeline starts again");
+    }
     await delay(pauseMs, undefined, { signal: stop }).catch(() => {});
     pauseMs = Math.min(LONGEST_PAUSE_MS, pauseMs * 2);
   }
   return true;
+}
+
+/** What is lost is the source, unless the error says otherwise: then the log does, and nothing else. */
+function tellLoss({ observations, metrics, log }: DaemonParts, error: unknown, failures: FailureLog): void {
+  metrics.reconnected();
+  observations.stateChanged("starting");
+  // A notice of its own says for whom it waits.
+  if (error instanceof SlotWaitError) {
+    observations.sourceUp();
+    return;
+  }
+  if (error instanceof BusyError) observations.sourceUp();
+  if (error instanceof BusyError || !(error instanceof TransientError)) {
+    failures.failed(error);
+    return;
+  }
+  observations.sourceDown(error.message);
+  log.debug({ err: error }, "the pipeline starts again");
 }
 
 /** Worth another attempt from the log on. */
@@ -68,10 +89,11 @@ function isPassing(error: unknown): boolean {
 }
 
 function lagFields({ observations }: DaemonParts): object {
-  const { tableCounts } = observations.status();
+  const { tableCounts, notices } = observations.status();
+  const problems = notices.filter(({ level }) => level === "error").map(({ id }) => id);
   const copying =
     tableCounts.ranges > 0 ? { ranges: tableCounts.ranges, ranges_done: tableCounts.rangesDone } : {};
-  return { ...lagJson(observations.lag()), ...copying };
+  return { ...lagJson(observations.lag()), ...copying, ...(problems.length > 0 ? { problems } : {}) };
 }
 
 /** Resolves when drained, or stopped as a standby. */
@@ -80,10 +102,7 @@ async function attempt(parts: DaemonParts, stop: AbortSignal): Promise<void> {
   const serverVersion = await versionOf(parts);
   const sql = new SqlConnection(settings.source, serverVersion);
   const over = new AbortController();
-  const patiently = patience(over.signal, {
-    failed: (what, error) => observations.storeFailing(`${what}: ${messageOf(error)}`),
-    recovered: () => observations.storeWorks(),
-  });
+  const patiently = patience(over.signal, storeHealth(observations));
   // Until there is something to drain, a stop ends the attempt wherever it waits.
   const endEarly = (): void => over.abort(stop.reason);
   stop.addEventListener("abort", endEarly, { once: true });
@@ -106,6 +125,7 @@ async function takeWhenFree(lock: LockParts, stop: AbortSignal): Promise<Held | 
   while (!stop.aborted) {
     const held = await takeSlot(lock);
     if (held) return held;
+    lock.observations.sourceUp();
     lock.observations.stateChanged("standby");
     do await delay(STANDBY_LOOK_MS, undefined, { signal: stop }).catch(() => {});
     while (!stop.aborted && (await isSlotTaken(lock)));

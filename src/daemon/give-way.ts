@@ -15,7 +15,7 @@ export async function giveWay(
   parts: LockParts,
   own: { pids: readonly number[]; signal: AbortSignal },
 ): Promise<void> {
-  const { sql, log, observations } = parts;
+  const { sql, log } = parts;
   while (!own.signal.aborted) {
     await delay(LOOK_EVERY_MS, undefined, { signal: own.signal }).catch(() => {});
     if (own.signal.aborted) return;
@@ -31,8 +31,8 @@ export async function giveWay(
         }
       });
     } catch (error) {
+      // Whether the source answers is watched elsewhere.
       if (!(error instanceof TransientError)) throw error;
-      observations.sourceDown(error.message);
     }
   }
 }

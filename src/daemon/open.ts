@@ -16,8 +16,11 @@ export async function openParts(settings: Settings, log: Log, version: string): 
     slot: settings.source.slot,
     publication: settings.source.publication,
     flushIntervalMs: settings.flush.intervalMs,
-    onNotice: ({ id, level, title, message, mend, count }) =>
-      log[level]({ notice: id, message, mend, count }, title),
+    onNotice: ({ id, level, title, facts, message, mend, count }) => {
+      // What somebody else said is all of the message already.
+      const { problem: _problem, todo: _todo, ...own } = facts;
+      log[level]({ notice: id, ...own, message, ...(mend === "" ? {} : { mend }), count }, title);
+    },
     onCleared: (id, title, lastedSeconds) =>
       log.info({ notice: id, lasted_seconds: lastedSeconds }, `over: ${title}`),
   });

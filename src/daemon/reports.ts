@@ -45,12 +45,18 @@ function millis(timestamp: string | null | undefined): number | null {
 }
 
 export function onLargeRow({ observations }: Pick<DaemonParts, "observations">, row: LargeRow): void {
-  const { shape, key, bytes } = row;
+  const { shape, key, bytes, longest } = row;
   const table = `${shape.schema}.${shape.table}`;
   const named = shape.key.map((name, i) => `${name} = ${key[i] ?? "?"}`).join(", ");
   const subject = named === "" ? table : `${table} (${named.slice(0, 200)})`;
   observations.raise("row-large", { table: subject, size: humanBytes(bytes) }, table);
+  if (longest.bytes <= SNOWFLAKE_DEFAULT_BYTES) return;
+  const value = { table: subject, column: longest.column, size: humanBytes(longest.bytes) };
+  observations.raise("value-too-large", value, `${table}.${longest.column}`);
 }
+
+/** What a VARCHAR of Snowflake without a length takes (https://docs.snowflake.com/en/sql-reference/data-types-text). */
+const SNOWFLAKE_DEFAULT_BYTES = 16 * 1024 * 1024;
 
 export function onLost({ log, observations }: DaemonParts, files: readonly LogFile[]): void {
   for (const table of new Set(files.map((file) => file.table))) {
@@ -70,7 +76,7 @@ export function onLost({ log, observations }: DaemonParts, files: readonly LogFi
 export function copierEvents(
   { log, observations, metrics }: DaemonParts,
   state: () => State,
-): Omit<CopierEvents, "refused" | "largeRow"> {
+): Omit<CopierEvents, "refused" | "busy" | "largeRow"> {
   /** What the log's state says now: the one count of ranges and rows. */
   const tell = (oid: number, table: string): void => {
     const record = state().tables[oid];
@@ -84,6 +90,8 @@ export function copierEvents(
     copied: ({ oid, table, number, ranges, rows, bytes, tookMs }) => {
       log.info({ table, range: number, ranges, rows, bytes, took_ms: Math.round(tookMs) }, "copied");
       observations.rangeCopied({ table, rows, bytes });
+      observations.clear("lock-waits", table);
+      observations.clear("copy-refused", table);
       tell(oid, table);
       metrics.rangeCopied({ rows, csvBytes: bytes, tookMs });
     },
@@ -104,8 +112,8 @@ export function onShape({ observations }: DaemonParts, before: CatalogTable, sha
 export function reportDifference({ log, observations }: DaemonParts, { copies, gone }: Difference): void {
   for (const { table, reason, again } of copies) {
     const name = tableName(table);
-    log.info({ table: name, reason }, again ? "table copied afresh" : "table found");
     if (again) observations.raise("copied-afresh", { table: name, reason }, name);
+    else log.info({ table: name, reason }, "table found");
   }
   for (const record of gone) log.warn({ table: tableName(record.catalog) }, "table is not captured any more");
 }

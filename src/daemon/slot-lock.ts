@@ -1,5 +1,5 @@
 import type { PipelineIdentity } from "../core/document.ts";
-import { OperatorError, TransientError } from "../core/errors.ts";
+import { BusyError, OperatorError } from "../core/errors.ts";
 import { type Lsn } from "../core/lsn.ts";
 import { Log, readLog, type Reading } from "../delivery/log.ts";
 import type { Patiently } from "../delivery/file-writer.ts";
@@ -8,7 +8,7 @@ import { connectSource, sourceClientConfig, type SourceAccess } from "../postgre
 import { createStatement, ensurePublications, publicationsOf } from "../postgres/publication.ts";
 import { sqlState } from "../postgres/quote.ts";
 import { ReplicationStream } from "../postgres/replication-stream.ts";
-import { blockersOf, createSlot, readSlot } from "../postgres/slot.ts";
+import { blockersOf, createSlot, readSlot, SlotWaitError } from "../postgres/slot.ts";
 import { explainSqlError, type SqlConnection } from "../postgres/sql-connection.ts";
 import type { DaemonParts } from "./parts.ts";
 import { branchPoint, identifySystem, identityOf } from "./source-facts.ts";
@@ -82,7 +82,8 @@ async function makeSlot(parts: LockParts, log: Log, isUnborn: boolean): Promise<
   const { source } = settings;
   if (isUnborn) {
     const about = { files: [], tables: [], endLsn: null, firstLsn: null, committedAt: null };
-    await log.append(log.next({ kind: "birth", ...about }));
+    const birth = log.next({ kind: "birth", ...about });
+    await parts.patiently("write the log", () => log.append(birth));
   }
   const names = publicationsOf(source.publication);
   await sql.use((client) => ensurePublications(client, names, source.manage, serverVersion));
@@ -94,8 +95,8 @@ async function makeSlot(parts: LockParts, log: Log, isUnborn: boolean): Promise<
     return consistentPoint;
   } catch (error) {
     if (sqlState(error) === "42710")
-      throw new TransientError(`slot ${source.slot} was made by another daemon`, { cause: error });
-    if (error instanceof TransientError) {
+      throw new BusyError(`slot ${source.slot} was made by another daemon`, { cause: error });
+    if (error instanceof SlotWaitError) {
       const [holder = "a transaction that is running"] = await sql.use(blockersOf);
       observations.hold("slot-creation-waits", { holder });
     }

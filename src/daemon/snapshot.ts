@@ -11,6 +11,8 @@ import { Delivery, type Published } from "../delivery/delivery.ts";
 import { Gathering } from "../delivery/gathering.ts";
 import type { Log } from "../delivery/log.ts";
 import { patience } from "../delivery/patience.ts";
+import { tellLockWait, type Locked } from "./lock-waits.ts";
+import { storeHealth } from "./store-health.ts";
 import { ShapeBook } from "../delivery/shapes.ts";
 import type { State, TableEvent } from "../delivery/state.ts";
 import { connectSource } from "../postgres/connect.ts";
@@ -42,10 +44,7 @@ const NO_MAX_AGE_MS = 10 * 86_400_000;
 export async function runSnapshot(parts: DaemonParts, stop: AbortSignal): Promise<void> {
   const over = new AbortController();
   const { observations, settings, log } = parts;
-  const patiently = patience(over.signal, {
-    failed: (what, error) => observations.storeFailing(`${what}: ${(error as Error).message}`),
-    recovered: () => observations.storeWorks(),
-  });
+  const patiently = patience(over.signal, storeHealth(observations));
   const end = (): void => over.abort(stop.reason);
   stop.addEventListener("abort", end, { once: true });
   if (stop.aborted) end();
@@ -232,6 +231,7 @@ class Snapshot {
       tableCopied: ({ table, rows, bytes }: Parameters<CopierEvents["tableCopied"]>[0]) =>
         this.#parts.log.info({ table, rows, bytes }, "table copied"),
       refused,
+      busy: (locked: Locked) => void tellLockWait(this.#parts, locked, () => !this.#signal.aborted),
       largeRow: (row: Parameters<typeof onLargeRow>[1]) => onLargeRow(this.#parts, row),
     };
     const limits = { rangeBytes, maxBytesPerSecond, maxAgeMs: NO_MAX_AGE_MS };

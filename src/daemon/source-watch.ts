@@ -2,27 +2,42 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Client } from "pg";
 import { OperatorError, TransientError } from "../core/errors.ts";
 import { parseLsn, type Lsn } from "../core/lsn.ts";
-import { readSlot, type SlotInfo } from "../postgres/slot.ts";
-import type { Pump } from "../stream/pump.ts";
+import { Probe } from "../postgres/probe.ts";
+import { oldestTransaction, readSlot, type OldestTransaction, type SlotInfo } from "../postgres/slot.ts";
 import type { LockParts } from "./slot-lock.ts";
 
 /** How often the source is asked where its WAL ends; the lag line may come more rarely. */
 const SAMPLE_EVERY_MS = 2_000;
+/** A server that does not answer for so long is as good as away. */
+const ANSWER_WITHIN_MS = 5_000;
 
 interface Sample {
   readonly sourceLsn: Lsn;
   readonly clockMs: number;
   readonly slot: SlotInfo | null;
-  readonly oldest: { readonly pid: number; readonly ageSeconds: number } | null;
+  readonly oldest: OldestTransaction | null;
 }
 
 /** Measures lag and WAL budget until the attempt is over. Rejects when the slot is lost: an operator must act. */
-export async function watchSource(parts: LockParts, own: { pump: Pump; signal: AbortSignal }): Promise<void> {
-  const { observations, settings, sql, serverVersion } = parts;
-  const { signal } = own;
+export async function watchSource(parts: LockParts, signal: AbortSignal): Promise<void> {
+  const { settings, serverVersion } = parts;
+  // Of its own: a long look at the catalog on the other connection is no silence of the server.
+  const probe = new Probe(settings.source, { serverVersion, limitMs: ANSWER_WITHIN_MS });
+  const close = (): void => probe.close();
+  signal.addEventListener("abort", close, { once: true });
+  try {
+    await watch(parts, probe, signal);
+  } finally {
+    signal.removeEventListener("abort", close);
+    probe.close();
+  }
+}
+
+async function watch(parts: LockParts, probe: Probe, signal: AbortSignal): Promise<void> {
+  const { observations, settings, serverVersion } = parts;
   while (!signal.aborted) {
     try {
-      const sample = await sql.use((client) => readSample(client, settings.source.slot, serverVersion));
+      const sample = await probe.ask((client) => readSample(client, settings.source.slot, serverVersion));
       refuseLostSlot(sample.slot, settings.source.slot);
       const { slot, sourceLsn, clockMs, oldest } = sample;
       const wal =
@@ -57,21 +72,9 @@ function refuseLostSlot(slot: SlotInfo | null, name: string): void {
 }
 
 async function readSample(client: Client, slot: string, serverVersion: number): Promise<Sample> {
-  const { rows } = await client.query<{
-    lsn: string;
-    clock_ms: number;
-    pid: number | null;
-    age: number | null;
-  }>(
+  const { rows } = await client.query<{ lsn: string; clock_ms: number }>(
     `SELECT pg_catalog.pg_current_wal_flush_lsn()::text AS lsn,
-            extract(epoch FROM pg_catalog.clock_timestamp())::float8 * 1000 AS clock_ms, o.pid, o.age
-       FROM (SELECT 1) one
-       LEFT JOIN LATERAL (
-         SELECT pid, extract(epoch FROM pg_catalog.now() - xact_start)::float8 AS age
-           FROM pg_catalog.pg_stat_activity
-          WHERE backend_xid IS NOT NULL AND pid <> pg_catalog.pg_backend_pid()
-          ORDER BY xact_start LIMIT 1
-       ) o ON true`,
+            extract(epoch FROM pg_catalog.clock_timestamp())::float8 * 1000 AS clock_ms`,
   );
   const row = rows[0];
   if (!row) throw new TransientError("the source gave no position");
@@ -79,6 +82,6 @@ async function readSample(client: Client, slot: string, serverVersion: number): 
     sourceLsn: parseLsn(row.lsn),
     clockMs: row.clock_ms,
     slot: await readSlot(client, slot, serverVersion),
-    oldest: row.pid === null ? null : { pid: row.pid, ageSeconds: row.age ?? 0 },
+    oldest: await oldestTransaction(client),
   };
 }

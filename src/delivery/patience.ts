@@ -3,13 +3,14 @@ import { TransientError } from "../core/errors.ts";
 import type { Patiently } from "./file-writer.ts";
 
 const FIRST_DELAY_MS = 200;
-const LONGEST_DELAY_MS = 15_000;
+/** Short enough that an operator who has mended the stage sees it work again. */
+const LONGEST_DELAY_MS = 8_000;
 
 export interface PatienceEvents {
   /** An attempt failed and will be made again. */
   readonly failed: (what: string, error: unknown, attempts: number) => void;
-  /** An attempt succeeded after failures. */
-  readonly recovered: (what: string) => void;
+  /** It succeeded, at once or after so many failures. */
+  readonly succeeded: (what: string, failures: number) => void;
 }
 
 /**
@@ -34,7 +35,7 @@ export function patience(signal: AbortSignal, events: PatienceEvents): Patiently
         events.failed(what, error, attemptNumber);
       },
     });
-    if (failures > 0) events.recovered(what);
+    events.succeeded(what, failures);
     return result;
   };
 }

@@ -33,9 +33,8 @@ export class ShapeBook {
 
   async #write(shape: Shape, id: string): Promise<void> {
     const { store, patiently, typeNames, metadataPrefix } = this.#parts;
-    const names = await patiently(`name the types of ${shape.schema}.${shape.table}`, () =>
-      typeNames(shape.columns),
-    );
+    // Asks the source: what it does not answer is not the stage's failure, and ends the attempt.
+    const names = await typeNames(shape.columns);
     const document: ShapeDocument = {
       format: DOCUMENT_FORMAT,
       id,

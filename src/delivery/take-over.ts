@@ -1,5 +1,5 @@
 import type { LogFile } from "../core/document.ts";
-import { OperatorError, TransientError } from "../core/errors.ts";
+import { BusyError, OperatorError } from "../core/errors.ts";
 import type { Lsn } from "../core/lsn.ts";
 import type { Store } from "../stores/store.ts";
 import type { Delivery } from "./delivery.ts";
@@ -30,7 +30,7 @@ export async function takeOver(own: TakingOver): Promise<number> {
   const { store, patiently, delivery, reading, from } = own;
   const next = delivery.state.sequence + 1;
   if (await patiently("read the log", () => readDocument(store, next))) {
-    throw new TransientError("the daemon before us has written to the log meanwhile");
+    throw new BusyError("the daemon before us has written to the log meanwhile");
   }
   const lost = reading ? await publishLast(store, reading.last, patiently) : [];
   if (lost.length > 0) own.lost(lost);

@@ -125,8 +125,10 @@ function healthz(delayedMs: number): Answer {
   };
 }
 
-function readyz({ state, summary }: Status): Answer {
-  const ready = state === "streaming" || state === "copying";
+/** A stream that nobody feeds is not one, even before its connection is given up. */
+function readyz({ state, summary, notices }: Status): Answer {
+  const isFed = !notices.some(({ id }) => id === "source-unreachable");
+  const ready = isFed && (state === "streaming" || state === "copying");
   return { code: ready ? 200 : 503, type: TEXT_TYPE, body: `${state}\n${summary}\n` };
 }
 

@@ -13,6 +13,8 @@ export interface LagFields {
   /** While tables are being copied. */
   readonly ranges_done?: number;
   readonly ranges?: number;
+  /** What is wrong now, by the ids of the notices. */
+  readonly problems?: readonly string[];
 }
 
 const BAR_WIDTH = 20;
@@ -28,6 +30,7 @@ export function lagLine(lag: LagFields): string {
   if (isKnown(lag.slot_retained_bytes)) parts.push(`slot holds ${humanBytes(lag.slot_retained_bytes)}`);
   if (isKnown(lag.wal_exhausted_in_seconds))
     parts.push(`slot lost in ${humanSeconds(lag.wal_exhausted_in_seconds)}`);
+  if (lag.problems !== undefined) parts.push(lag.problems.map((id) => id.replaceAll("-", " ")).join(", "));
   return parts.join(" · ");
 }
 

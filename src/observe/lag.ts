@@ -110,9 +110,14 @@ export function computeLag(inputs: LagInputs): LagNumbers {
   const silentMs = inputs.silentSinceMs === null ? 0 : nowMs - inputs.silentSinceMs;
   return {
     lagSeconds: seconds(Math.max(openAgeMs, unseenAgeMs, silentMs)),
-    lagBytes: newest.lsn > clear ? Number(newest.lsn - clear) : 0,
+    lagBytes: newest.lsn > clear ? Number(newest.lsn - clear) : nothingKnown(inputs),
     oldestOpenSeconds: oldestOpen === null ? null : seconds(openAgeMs),
   };
+}
+
+/** Nothing that we know of is missing; a source that is silent may have written anything since. */
+function nothingKnown({ silentSinceMs }: LagInputs): 0 | null {
+  return silentSinceMs === null ? 0 : null;
 }
 
 /** Seconds with milliseconds; a commit time slightly in the future is clock noise. */

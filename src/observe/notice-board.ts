@@ -1,5 +1,5 @@
 import type { Notice } from "../core/status.ts";
-import { NOTICES, noticeText, type NoticeFacts, type NoticeId } from "./notices.ts";
+import { NOTICES, noticeText, type NoticeFacts, type NoticeId, type NoticeKind } from "./notices.ts";
 import { humanCount } from "./units.ts";
 
 /** Subjects of one kind (tables, mostly) that are told one by one; more become one notice with their number. */
@@ -33,7 +33,8 @@ export class NoticeBoard {
 
   /**
    * Says that something happened (again). Returns the notice if it is worth a line in the log: when it is new, and
-   * then each time its count doubles, so that a failure repeated a thousand times is ten lines.
+   * then each time its count doubles, so that a failure repeated a thousand times is ten lines. Rare events are worth
+   * a line each.
    */
   raise<Id extends NoticeId>(id: Id, facts: NoticeFacts<Id>, moment: Moment): Notice | null {
     const kind = this.#kind(id);
@@ -41,7 +42,8 @@ export class NoticeBoard {
     const entry = kind.entries.get(subject);
     if (entry !== undefined) {
       Object.assign(entry, textsOf(id, facts), { lastMs: moment.nowMs, count: entry.count + 1 });
-      return isPowerOfTwo(entry.count) ? noticeOf(id, entry) : null;
+      const isRare = (NOTICES[id] as NoticeKind).isRare === true;
+      return isRare || isPowerOfTwo(entry.count) ? noticeOf(id, entry) : null;
     }
     const added = { ...textsOf(id, facts), sinceMs: moment.nowMs, lastMs: moment.nowMs, count: 1 };
     if (kind.entries.size < MAX_SUBJECTS) kind.entries.set(subject, added);
@@ -63,19 +65,20 @@ export class NoticeBoard {
     return noticeOf(id, added);
   }
 
-  /** Says of which subjects something is so: exactly of these. Returns the new ones. */
+  /** Says of which subjects something is so: exactly of these. Returns the new ones with their subjects. */
   holdExactly<Id extends NoticeId>(
     id: Id,
     facts: ReadonlyMap<string, NoticeFacts<Id>>,
     nowMs: number,
-  ): Notice[] {
+  ): [string, Notice][] {
     const { entries } = this.#kind(id);
     for (const subject of entries.keys()) {
       if (!facts.has(subject)) entries.delete(subject);
     }
-    return [...facts].flatMap(
-      ([subject, subjectFacts]) => this.hold(id, subjectFacts, { nowMs, subject }) ?? [],
-    );
+    return [...facts].flatMap(([subject, subjectFacts]): [string, Notice][] => {
+      const notice = this.hold(id, subjectFacts, { nowMs, subject });
+      return notice ? [[subject, notice]] : [];
+    });
   }
 
   /** Says that it is no longer so; without a subject for all of the kind. Returns since when it was so, or null. */

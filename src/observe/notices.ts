@@ -5,7 +5,7 @@ import type { Notice } from "../core/status.ts";
  * in the same words, and the operations chapter of the README has an entry for each id.
  */
 
-interface NoticeKind {
+export interface NoticeKind {
   readonly level: Notice["level"];
   /** Constant `msg` of the log line, and the heading in the README. */
   readonly title: string;
@@ -15,6 +15,8 @@ interface NoticeKind {
   readonly mend: string;
   /** A condition stands until it is cleared; an event is shown for this long. */
   readonly shownForMs: number | "until cleared";
+  /** An event that is logged each time, and not ever more rarely when it repeats. */
+  readonly isRare?: boolean;
 }
 
 const HOUR = 3_600_000;
@@ -62,7 +64,7 @@ export const NOTICES = {
     title: "WAL budget half used",
     message:
       "The slot keeps {retained} of WAL, {percent} of what max_slot_wal_keep_size allows; {budget} left{exhaustion}.",
-    mend: "Find out why the stage is behind before the slot is lost.",
+    mend: "Find out what holds the WAL, a stage that is behind or a long transaction, before the slot is lost.",
     shownForMs: "until cleared",
   },
   "wal-75": {
@@ -70,7 +72,7 @@ export const NOTICES = {
     title: "WAL budget three quarters used",
     message:
       "The slot keeps {retained} of WAL, {percent} of what max_slot_wal_keep_size allows; {budget} left{exhaustion}.",
-    mend: "Mend what holds the stage back, or raise max_slot_wal_keep_size if the disk has room.",
+    mend: "Mend the stage or end the transaction that holds the WAL, or raise max_slot_wal_keep_size if the disk has room.",
     shownForMs: "until cleared",
   },
   "wal-90": {
@@ -78,7 +80,7 @@ export const NOTICES = {
     title: "WAL budget nearly used up",
     message:
       "The slot keeps {retained} of WAL, {percent} of what max_slot_wal_keep_size allows; {budget} left{exhaustion}.",
-    mend: "Raise max_slot_wal_keep_size now (it takes a reload, no restart) or mend what holds the stage back: a lost slot means copying everything afresh.",
+    mend: "Raise max_slot_wal_keep_size now (it takes a reload, no restart), mend the stage, or end the transaction that holds the WAL: a lost slot means copying everything afresh.",
     shownForMs: "until cleared",
   },
   "wal-unlimited": {
@@ -140,6 +142,7 @@ export const NOTICES = {
     message: "The columns of {table} changed: {change}. Its next files have the new header.",
     mend: "",
     shownForMs: DAY,
+    isRare: true,
   },
   "copied-afresh": {
     level: "info",
@@ -147,6 +150,7 @@ export const NOTICES = {
     message: "{table} is copied afresh: {reason}.",
     mend: "",
     shownForMs: DAY,
+    isRare: true,
   },
   "value-too-large": {
     level: "warn",

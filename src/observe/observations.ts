@@ -31,10 +31,16 @@ export interface ObservationOptions {
   /** Milliseconds since 1970; for tests. */
   readonly clock?: () => number;
   /** Where notices are logged: when they are new, and sparsely when they repeat. */
-  readonly onNotice?: (notice: Notice & { readonly title: string }) => void;
+  readonly onNotice?: (notice: LoggedNotice) => void;
   /** A condition is over. `lastedSeconds` since it was raised. */
   readonly onCleared?: (id: NoticeId, title: string, lastedSeconds: number) => void;
 }
+
+/** A notice with its constant title and the facts that its message is made of, such as the table. */
+export type LoggedNotice = Notice & {
+  readonly title: string;
+  readonly facts: Readonly<Record<string, string>>;
+};
 
 export interface SourceReading {
   /** pg_current_wal_flush_lsn(), or the WAL end that IDENTIFY_SYSTEM tells. */
@@ -85,6 +91,7 @@ export class Observations {
   #clockSkewMs = 0;
   #contactMs: number | null = null;
   #walLevel: WalLevel = 0;
+  #storeFailedMs = Number.NEGATIVE_INFINITY;
   #lastCommitMs: number;
   #timer: NodeJS.Timeout | undefined;
 
@@ -150,6 +157,7 @@ export class Observations {
 
   /** The stage cannot be used. Say so at each failed attempt. */
   storeFailing(problem: string): void {
+    this.#storeFailedMs = this.#clock();
     this.raise("store-failing", { problem });
   }
 
@@ -209,12 +217,12 @@ export class Observations {
 
   /** Something happened (again). `subject` tells notices of one kind apart, such as the table. */
   raise<Id extends NoticeId>(id: Id, facts: NoticeFacts<Id>, subject?: string): void {
-    this.#log(this.#notices.raise(id, facts, this.#moment(subject)));
+    this.#log(this.#notices.raise(id, facts, this.#moment(subject)), facts);
   }
 
   /** Something is so, until `clear`. */
   hold<Id extends NoticeId>(id: Id, facts: NoticeFacts<Id>, subject?: string): void {
-    this.#log(this.#notices.hold(id, facts, this.#moment(subject)));
+    this.#log(this.#notices.hold(id, facts, this.#moment(subject)), facts);
   }
 
   clear(id: NoticeId, subject?: string): void {
@@ -227,7 +235,10 @@ export class Observations {
     const nowMs = this.#clock();
     const { receivedRows, receivedBytes } = this.#position();
     this.#rates.count(nowMs, receivedRows + this.#copied.rows, receivedBytes + this.#copied.bytes);
-    this.#rates.remember(nowMs, this.lag());
+    const lag = this.lag();
+    this.#rates.remember(nowMs, lag);
+    // The last batch was slow, and there is none to come.
+    if (lag.lagSeconds === 0) this.clear("store-slow");
     const quietMs = nowMs - Math.max(this.#startedMs, this.#lastCommitMs);
     if (this.#state !== "streaming" || quietMs < QUIET_MS) this.clear("quiet");
     else this.hold("quiet", { quiet: humanSeconds(quietMs / 1000) });
@@ -314,8 +325,9 @@ export class Observations {
 
   #watchDelivery(tookMs: number): void {
     const { flushIntervalMs } = this.#options;
-    // A test's interval of a few milliseconds is no measure of a store.
-    if (tookMs <= Math.max(flushIntervalMs, 1_000)) this.clear("store-slow");
+    // A store that was away has been told, and that is over. An interval of a few milliseconds is no measure.
+    const wasAway = this.#storeFailedMs >= this.#clock() - tookMs;
+    if (wasAway || tookMs <= Math.max(flushIntervalMs, 1_000)) this.clear("store-slow");
     else
       this.hold("store-slow", {
         took: humanSeconds(tookMs / 1000),
@@ -324,15 +336,17 @@ export class Observations {
   }
 
   #holdExactly<Id extends NoticeId>(id: Id, facts: ReadonlyMap<string, NoticeFacts<Id>>): void {
-    for (const notice of this.#notices.holdExactly(id, facts, this.#clock())) this.#log(notice);
+    for (const [subject, notice] of this.#notices.holdExactly(id, facts, this.#clock()))
+      this.#log(notice, facts.get(subject));
   }
 
   #moment(subject: string | undefined): { nowMs: number; subject?: string } {
     return { nowMs: this.#clock(), ...(subject === undefined ? {} : { subject }) };
   }
 
-  #log(notice: Notice | null): void {
-    if (notice !== null) this.#options.onNotice?.({ ...notice, title: NOTICES[notice.id as NoticeId].title });
+  #log(notice: Notice | null, facts: Readonly<Record<string, string>> = {}): void {
+    if (notice === null) return;
+    this.#options.onNotice?.({ ...notice, title: NOTICES[notice.id as NoticeId].title, facts });
   }
 }
 

@@ -120,11 +120,12 @@ function room(status: Summarized): string {
   return `, which has room for ${humanBytes(walBudgetBytes)} more${time}`;
 }
 
-const WAL_NOTICES = ["wal-90", "wal-75", "wal-50", "wal-unlimited", "wal-held-by-transaction"] as const;
+const WAL_NOTICES = ["wal-90", "wal-75", "wal-50", "wal-unlimited"] as const;
 
 function walWarning(status: Summarized): string {
-  const notice = WAL_NOTICES.map((id) => find(status, id)).find((found) => found !== undefined);
-  return notice === undefined ? "" : ` ${notice.message}`;
+  const amount = WAL_NOTICES.map((id) => find(status, id)).find((found) => found !== undefined);
+  const holder = find(status, "wal-held-by-transaction");
+  return [amount, holder].map((notice) => (notice === undefined ? "" : ` ${notice.message}`)).join("");
 }
 
 function waiting(status: Summarized): string {

@@ -13,7 +13,7 @@ export interface SlotSample {
   /** safe_wal_size: WAL that may still be written before the slot is lost; null without max_slot_wal_keep_size. */
   readonly safeWalBytes: number | null;
   /** The oldest transaction that runs on the source, if there is one that is not ours. */
-  readonly oldestTransaction: { readonly pid: number; readonly ageSeconds: number } | null;
+  readonly oldestTransaction: { readonly who: string; readonly ageSeconds: number } | null;
 }
 
 export interface WalBudget {
@@ -103,8 +103,11 @@ export function walLevel(previous: WalLevel, used: number | null): WalLevel {
   );
 }
 
-/** Below this, who holds the WAL does not matter. */
+/** Below this, and below this share of what is allowed, who holds the WAL does not matter. */
 const HELD_FLOOR_BYTES = 256 * 1024 * 1024;
+const HELD_SHARE = 0.25;
+/** restart_lsn follows what is acknowledged in steps of up to a quarter of a minute: until then nobody holds it. */
+const HELD_LONG_SECONDS = 30;
 /** Share of the retained WAL that we have not acknowledged, up to which we are current. */
 const CURRENT_SHARE = 0.25;
 
@@ -113,7 +116,13 @@ const CURRENT_SHARE = 0.25;
  * oldest running transaction, while confirmed_flush_lsn shows that we took nearly everything.
  */
 export function heldByTransaction(sample: SlotSample): boolean {
+  const { oldestTransaction, safeWalBytes } = sample;
+  if (oldestTransaction === null || oldestTransaction.ageSeconds < HELD_LONG_SECONDS) return false;
   const retainedBytes = retained(sample);
+  const allowedBytes = safeWalBytes === null ? Infinity : retainedBytes + Math.max(0, safeWalBytes);
   const unconfirmed = Number(sample.sourceLsn - sample.confirmedFlushLsn);
-  return retainedBytes >= HELD_FLOOR_BYTES && unconfirmed <= retainedBytes * CURRENT_SHARE;
+  return (
+    retainedBytes >= Math.min(HELD_FLOOR_BYTES, allowedBytes * HELD_SHARE) &&
+    unconfirmed <= retainedBytes * CURRENT_SHARE
+  );
 }

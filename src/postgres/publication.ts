@@ -1,5 +1,5 @@
 import type { ClientBase } from "pg";
-import { messageOf, OperatorError, TransientError } from "../core/errors.ts";
+import { BusyError, messageOf, OperatorError } from "../core/errors.ts";
 import type { CatalogTable } from "../core/table.ts";
 import { ident, qualified, sqlState } from "./quote.ts";
 
@@ -205,7 +205,7 @@ async function altering(client: ClientBase, statement: string): Promise<void> {
         throw error;
       default:
         // Locked, dropped, altered or made a member by somebody else at this moment: what is true then is read again.
-        throw new TransientError(`${statement}: ${messageOf(error)}`, { cause: error });
+        throw new BusyError(`${statement}: ${messageOf(error)}`, { cause: error });
     }
   }
 }

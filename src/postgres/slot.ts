@@ -1,5 +1,5 @@
 import type { Client, ClientBase } from "pg";
-import { OperatorError, TransientError } from "../core/errors.ts";
+import { BusyError, OperatorError } from "../core/errors.ts";
 import { parseLsn, type Lsn } from "../core/lsn.ts";
 import { ident, literal, sqlState } from "./quote.ts";
 
@@ -92,11 +92,14 @@ export async function createSlot(replication: Client, wish: SlotWish): Promise<C
   }
 }
 
+/** A slot begins where no transaction is open that began before it: somebody keeps it waiting. */
+export class SlotWaitError extends BusyError {}
+
 function explainSlotError(error: unknown, slot: string, waitMs: number): unknown {
   switch (sqlState(error)) {
     case "55P03": // lock_not_available
     case "57014": // query_canceled
-      return new TransientError(
+      return new SlotWaitError(
         `creating slot ${slot} waited ${waitMs / 1000} s for transactions that are running`,
         { cause: error },
       );
@@ -135,6 +138,27 @@ export async function blockersOf(client: ClientBase): Promise<string[]> {
       ORDER BY 2 LIMIT 10`,
   );
   return rows.map((row) => row.who);
+}
+
+export interface OldestTransaction {
+  /** `pid 4711`, or `prepared transaction 'two'`. */
+  readonly who: string;
+  readonly ageSeconds: number;
+}
+
+/** The transaction with changes that is open longest, of whatever database: no slot's restart_lsn passes its begin. */
+export async function oldestTransaction(client: ClientBase): Promise<OldestTransaction | null> {
+  const { rows } = await client.query<{ who: string; age: number }>(
+    `SELECT who, extract(epoch FROM pg_catalog.now() - since)::float8 AS age FROM (
+       SELECT 'pid ' || pid AS who, xact_start AS since
+         FROM pg_catalog.pg_stat_activity
+        WHERE backend_xid IS NOT NULL AND pid <> pg_catalog.pg_backend_pid() AND xact_start IS NOT NULL
+        UNION ALL
+       SELECT pg_catalog.format('prepared transaction %L', gid), prepared FROM pg_catalog.pg_prepared_xacts) open
+      ORDER BY since LIMIT 1`,
+  );
+  const [row] = rows;
+  return row ? { who: row.who, ageSeconds: row.age } : null;
 }
 
 export async function dropSlot(client: ClientBase, slot: string): Promise<void> {

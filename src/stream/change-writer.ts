@@ -1,5 +1,6 @@
 import type { Buffer } from "node:buffer";
 import { LARGE_ROW_BYTES } from "../core/memory.ts";
+import { longestOf } from "../core/shape.ts";
 import type { Batch } from "./batch.ts";
 import { writeValues, type DeferredRow } from "./deferred.ts";
 import { KEY_TUPLE, malformed, NEW_TUPLE, OLD_TUPLE, scanTuple } from "./pgoutput.ts";
@@ -112,7 +113,7 @@ export class ChangeWriter {
       const file = this.#batch.fileFor(encoder, transaction);
       const bytes = writeValues(file, row);
       this.#batch.wrote(file, bytes);
-      if (bytes > LARGE_ROW_BYTES) this.#tellLarge(encoder, values, bytes);
+      this.tellIfLarge(encoder, values, bytes);
       return;
     }
     const copy = valuesOf(tupleOf(values), 0);
@@ -133,12 +134,16 @@ export class ChangeWriter {
     const file = this.#batch.fileFor(encoder, transaction);
     const bytes = writeRow(file, { op, transaction, seq: ++this.#seq }, span, null);
     this.#batch.wrote(file, bytes);
-    if (bytes > LARGE_ROW_BYTES) this.#tellLarge(encoder, valuesOf(span.bytes, span.at), bytes);
+    if (bytes > LARGE_ROW_BYTES) this.tellIfLarge(encoder, valuesOf(span.bytes, span.at), bytes);
   }
 
-  #tellLarge(encoder: TableEncoder, values: readonly Value[], bytes: number): void {
+  /** `bytes` is the row's length as CSV. */
+  tellIfLarge(encoder: TableEncoder, values: readonly Value[], bytes: number): void {
+    if (bytes <= LARGE_ROW_BYTES) return;
+    const { shape } = encoder;
     const key = encoder.isBag ? [] : encoder.key.map((i) => String(values[i]));
-    this.#facts.largeRow({ shape: encoder.shape, key, bytes });
+    const columns = shape.columns.map((column) => column.name);
+    this.#facts.largeRow({ shape, key, bytes, longest: longestOf(columns, values) });
   }
 
   #current(): Transaction {

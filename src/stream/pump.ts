@@ -327,7 +327,9 @@ export class Pump {
     const filled = fillUnchanged(rows, this.#parts.readBack, async (complete) => {
       for (const row of complete) {
         const file = batch.fileFor(row.encoder, row.head.transaction);
-        batch.wrote(file, writeValues(file, row));
+        const bytes = writeValues(file, row);
+        batch.wrote(file, bytes);
+        this.#reader.writer.tellIfLarge(row.encoder, row.values, bytes);
       }
       if (this.#isShort) await this.#relieve(batch);
     });

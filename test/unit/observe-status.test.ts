@@ -62,7 +62,7 @@ describe("the state in words", () => {
         restartLsn: lsnAt(0),
         confirmedFlushLsn: lsnAt(GIB),
         safeWalBytes: 100 * GIB,
-        oldestTransaction: { pid: 4_242, ageSeconds: 7_500 },
+        oldestTransaction: { who: "pid 4242", ageSeconds: 7_500 },
       },
     });
     const { summary, notices } = scene.observations.status();

@@ -109,14 +109,29 @@ describe("thresholds", () => {
 
 describe("who holds the WAL", () => {
   const source = BigInt(10_000 * MIB) as Lsn;
+  const confirmedFlushLsn = (source - BigInt(MIB)) as Lsn;
+  const oldestTransaction = { who: "pid 7", ageSeconds: 120 };
 
   it("is the application's transaction if we are current", () => {
-    const confirmedFlushLsn = (source - BigInt(MIB)) as Lsn;
-    expect(heldByTransaction(sample(0, 2_000 * MIB, { confirmedFlushLsn }))).toBe(true);
+    expect(heldByTransaction(sample(0, 2_000 * MIB, { confirmedFlushLsn, oldestTransaction }))).toBe(true);
+  });
+
+  it("matters sooner where little is allowed", () => {
+    const about = { confirmedFlushLsn, oldestTransaction };
+    expect(heldByTransaction(sample(0, 40 * MIB, { ...about, safeWalBytes: 60 * MIB }))).toBe(true);
+    expect(heldByTransaction(sample(0, 40 * MIB, { ...about, safeWalBytes: 600 * MIB }))).toBe(false);
   });
 
   it("is us if we are not, and nobody while it is little", () => {
-    expect(heldByTransaction(sample(0, 2_000 * MIB))).toBe(false);
-    expect(heldByTransaction(sample(0, 10 * MIB, { confirmedFlushLsn: source }))).toBe(false);
+    expect(heldByTransaction(sample(0, 2_000 * MIB, { oldestTransaction }))).toBe(false);
+    const about = { confirmedFlushLsn: source, oldestTransaction };
+    expect(heldByTransaction(sample(0, 10 * MIB, about))).toBe(false);
+  });
+
+  it("is nobody while restart_lsn only follows what was acknowledged a moment ago", () => {
+    expect(heldByTransaction(sample(0, 2_000 * MIB, { confirmedFlushLsn }))).toBe(false);
+    const young = { ...oldestTransaction, ageSeconds: 5 };
+    const about = { confirmedFlushLsn, oldestTransaction: young };
+    expect(heldByTransaction(sample(0, 2_000 * MIB, about))).toBe(false);
   });
 });
