@@ -122,7 +122,9 @@ test("three that start at once on nothing agree on who writes", async () => {
   await scene.sql("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)");
   const both = await Promise.all([scene.daemon(), scene.daemon(), scene.daemon()]);
   const states = async (): Promise<string[]> =>
-    Promise.all(both.map(async (one) => (await one.status())?.state ?? (one.isRunning ? "starting" : one.story())));
+    Promise.all(
+      both.map(async (one) => (await one.status())?.state ?? (one.isRunning ? "starting" : one.story())),
+    );
   await until(
     states,
     (all) => all.filter((state) => state === "standby").length === 2 && all.includes("streaming"),

@@ -30,6 +30,13 @@ export class Scene implements AsyncDisposable {
     return Daemon.start({ source, stage: this.stage.env, settings });
   }
 
+  /** Runs another command to its end; rejects unless it ends well. */
+  async command(...command: string[]): Promise<void> {
+    const process = await Daemon.start({ source: this.url, stage: this.stage.env, command });
+    const { code } = await process.exited;
+    if (code !== 0) throw new Error(`${command.join(" ")} ended with ${code}: ${process.said()}`);
+  }
+
   /**
    * Resolves when the daemon has copied everything and looked at the catalog since: it has copied a table that is
    * made now, and found it in the same look as all changes before it.

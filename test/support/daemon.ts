@@ -27,6 +27,8 @@ export interface DaemonOptions {
   readonly stage: Readonly<Record<string, string>>;
   /** Settings by their names in the environment, over those that make a test fast. */
   readonly settings?: Readonly<Record<string, string>>;
+  /** The command with its options, in place of `run`. */
+  readonly command?: readonly string[];
   /** Options for node itself. */
   readonly nodeOptions?: readonly string[];
 }
@@ -75,7 +77,7 @@ export class Daemon {
       ...options.stage,
       ...options.settings,
     };
-    const args = [...(options.nodeOptions ?? []), main, "run"];
+    const args = [...(options.nodeOptions ?? []), main, ...(options.command ?? ["run"])];
     const child = spawn(process.execPath, args, { env, stdio: ["ignore", "pipe", "pipe"], detached: true });
     this.#child = child;
     const release = child.pid === undefined ? () => {} : watchProcess(child.pid, 0);
