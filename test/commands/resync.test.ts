@@ -40,7 +40,8 @@ const TABLES = `CREATE TABLE orders (id int PRIMARY KEY, v text);
   INSERT INTO "Odd ""name.1" VALUES (1)`;
 
 async function isEqual(server: EmbeddedPostgres, stage: TestStage): Promise<void> {
-  expect(differences(await compareStageWithSource(stage.store, server.url()))).toEqual([]);
+  const verdict = await compareStageWithSource(stage.store, server.url(), { timeoutMs: 60_000 });
+  expect(differences(verdict)).toEqual([]);
 }
 
 /** Writes without end until it is told to stop. */
@@ -82,8 +83,8 @@ describe("with a daemon", () => {
       await daemon.line((line) => line.msg === "table copied" && line["table"] === table, before);
     }
     await work.stop();
-    await daemon.drain();
     await isEqual(server, stage);
+    await daemon.drain();
     expect(await stage.changedKeys()).toEqual([]);
   });
 
