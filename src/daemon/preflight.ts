@@ -156,7 +156,7 @@ function publicationChecks(view: SourceView, { settings }: PreflightOptions): Ch
 }
 
 /** What keeps the daemon from starting. */
-export function stopping(checks: readonly Check[]): Check[] {
+function stopping(checks: readonly Check[]): Check[] {
   return checks.filter(({ verdict, passing }) => verdict === "fail" && passing !== true);
 }
 

@@ -132,7 +132,16 @@ async function readSource(
   const oids = tables.flatMap((table) => [table.oid, ...table.storages.map(({ oid }) => oid)]);
   const rights = await readTableRights(client, oids);
   const slotNow = (): Promise<SlotInfo | null> => readSlot(client, source.slot, facts.version);
-  return { facts, nowMs, slot, slotNow, publications, schemas, rights, catalog: { ...read, tables, notCaptured } };
+  return {
+    facts,
+    nowMs,
+    slot,
+    slotNow,
+    publications,
+    schemas,
+    rights,
+    catalog: { ...read, tables, notCaptured },
+  };
 }
 
 /** Whether the role may replicate is best known by doing it: attributes and memberships say it differently everywhere. */

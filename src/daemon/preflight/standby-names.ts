@@ -7,7 +7,7 @@ export interface StandbyNames {
 }
 
 /** https://www.postgresql.org/docs/current/runtime-config-replication.html#GUC-SYNCHRONOUS-STANDBY-NAMES */
-export function parseStandbyNames(setting: string): StandbyNames | null {
+function parseStandbyNames(setting: string): StandbyNames | null {
   const text = setting.trim();
   if (text === "") return null;
   const match = /^(?:(FIRST|ANY)\s+)?(\d+)\s*\((.*)\)$/is.exec(text);
