@@ -29,7 +29,7 @@ export function hourFolder(micros: bigint): string {
 
 export type Compression = "gzip" | "zstd" | "none";
 
-export function fileExtension(compression: Compression): string {
+function fileExtension(compression: Compression): string {
   switch (compression) {
     case "gzip":
       return ".csv.gz";
@@ -63,14 +63,14 @@ export const STAGED_FOLDER = "_pgstage/staged/";
 export const PACKS_FOLDER = "_pgstage/packs/";
 
 /** Log documents in one sub-folder; bounds what a start has to list. */
-export const LOG_DOCUMENTS_PER_FOLDER = 1000;
+const LOG_DOCUMENTS_PER_FOLDER = 1000;
 
 /** `_pgstage/log/000000001/000000001234.json`: text order is sequence order. */
 export function logKey(sequence: number): string {
   return `${logFolder(Math.floor(sequence / LOG_DOCUMENTS_PER_FOLDER))}${String(sequence).padStart(12, "0")}.json`;
 }
 
-export function logFolder(folder: number): string {
+function logFolder(folder: number): string {
   return `${LOG_FOLDER}${String(folder).padStart(9, "0")}/`;
 }
 

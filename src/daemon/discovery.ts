@@ -18,7 +18,7 @@ export interface Difference {
   readonly gone: readonly TableRecord[];
 }
 
-export const FIRST_COPY = "it is new";
+const FIRST_COPY = "it is new";
 
 /** What was found out besides the tables themselves. */
 export interface Found {

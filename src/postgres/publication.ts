@@ -43,7 +43,7 @@ interface Member {
   readonly name: string;
 }
 
-export function planMembership(
+function planMembership(
   names: Publications,
   tables: readonly CatalogTable[],
   members: readonly Member[],

@@ -30,11 +30,11 @@ export interface ResyncAnswer {
   readonly error?: string;
 }
 
-export function requestChannel(slot: string): string {
+function requestChannel(slot: string): string {
   return `pgstage_resync_${slot}`.slice(0, 63);
 }
 
-export function answerChannel(slot: string): string {
+function answerChannel(slot: string): string {
   return `pgstage_answer_${slot}`.slice(0, 63);
 }
 

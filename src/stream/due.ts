@@ -29,7 +29,7 @@ export function isDue(batch: OpenBatch, nowMs: number, limits: DueLimits): boole
  * The interval is a promise about publishing, so the time that delivery takes comes off it, up to half: a store
  * slower than that cannot be helped by ever smaller batches.
  */
-export function closeAfterMs(deliveryMs: number, flushAfterMs: number): number {
+function closeAfterMs(deliveryMs: number, flushAfterMs: number): number {
   return Math.max(flushAfterMs / 2, flushAfterMs - 1.5 * deliveryMs - TICK_MS);
 }
 

@@ -37,8 +37,8 @@ export const NASTY = [
   "=1+1",
 ] as const;
 
-export const nasty = fc.constantFrom(...NASTY);
-export const word = fc.oneof(
+const nasty = fc.constantFrom(...NASTY);
+const word = fc.oneof(
   nasty,
   fc.string({ unit: "grapheme", maxLength: 20 }),
   fc.string({ unit: "binary", maxLength: 20 }),
@@ -57,12 +57,12 @@ export const float = fc.double().map((value) => (Object.is(value, -0) ? "-0" : S
 export const real = fc.float().map((value) => (Object.is(value, -0) ? "-0" : String(value)));
 export const two = (max: number, min = 0): fc.Arbitrary<string> =>
   fc.integer({ min, max }).map((n) => String(n).padStart(2, "0"));
-export const year = fc
+const year = fc
   .oneof(fc.integer({ min: 1, max: 9999 }), fc.integer({ min: 10_000, max: 290_000 }))
   .map((n) => String(n).padStart(4, "0"));
-export const bc = fc.constantFrom("", "", "", " BC");
+const bc = fc.constantFrom("", "", "", " BC");
 /** Before Christ there are fewer years. */
-export const era = fc
+const era = fc
   .tuple(year, bc)
   .map(([y, e]) => [e === "" ? y : String(1 + (Number(y) % 4700)).padStart(4, "0"), e] as const);
 export const date = fc.tuple(era, two(12, 1), two(28, 1)).map(([[y, e], m, d]) => `${y}-${m}-${d}${e}`);
@@ -108,7 +108,7 @@ export function cut(value: string, characters: number): string {
   return Array.from(value).slice(0, characters).join("");
 }
 
-export function finite(value: string): string {
+function finite(value: string): string {
   return /NaN|Infinity/.test(value) ? "0" : value;
 }
 
@@ -123,7 +123,7 @@ export function arrayOf(element: fc.Arbitrary<string>): fc.Arbitrary<string> {
     .map((items) => `{${items.map((item) => (item === null ? "NULL" : quoted(item))).join()}}`);
 }
 
-export function ordered<T>(element: fc.Arbitrary<T>, compare: (a: T, b: T) => number): fc.Arbitrary<[T, T]> {
+function ordered<T>(element: fc.Arbitrary<T>, compare: (a: T, b: T) => number): fc.Arbitrary<[T, T]> {
   return fc.tuple(element, element).map(([a, b]) => (compare(a, b) <= 0 ? [a, b] : [b, a]));
 }
 
@@ -142,7 +142,7 @@ export function rangeOf<T>(
   );
 }
 
-export const byNumber = (a: number, b: number): number => a - b;
+const byNumber = (a: number, b: number): number => a - b;
 export const smallInt = fc.integer({ min: -1_000_000, max: 1_000_000 });
 export const intRange = rangeOf(smallInt, byNumber, String);
 export const dayRange = rangeOf(fc.integer({ min: 0, max: 900_000 }), byNumber, (days) =>

@@ -17,7 +17,7 @@ export interface StagedRow {
 }
 
 /** Records of a CSV file, each without its line feed, one character a byte. */
-export function recordsOf(file: Buffer): string[] {
+function recordsOf(file: Buffer): string[] {
   const records: string[] = [];
   let from = 0;
   let quoted = false;
@@ -32,7 +32,7 @@ export function recordsOf(file: Buffer): string[] {
 }
 
 /** Splits a record into its fields as they stand, quotes and all. */
-export function fieldsOf(record: string): string[] {
+function fieldsOf(record: string): string[] {
   const fields: string[] = [];
   let from = 0;
   let quoted = false;

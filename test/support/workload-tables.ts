@@ -17,7 +17,7 @@ const KEYS = 150;
 const id = (random: Random): number => random.below(KEYS);
 
 /** Text with all that CSV and encodings make difficult. */
-export function oddText(random: Random): string {
+function oddText(random: Random): string {
   const pieces = [
     "plain",
     "with, comma",

@@ -29,7 +29,7 @@ export interface PipelineOptions {
 }
 
 /** How long anything that the daemon does may take on a busy machine. */
-export const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 60_000;
 const LOOK_AGAIN_MS = 30;
 /** A table of the pipeline's own, in which something always happens. */
 const TICKS = "public.zz_ticks";

@@ -1,4 +1,4 @@
-import { Buffer } from "node:buffer";
+import type { Buffer } from "node:buffer";
 import { describe, expect, test } from "vitest";
 import type { Lsn } from "../../src/core/lsn.ts";
 import { MemoryAccount } from "../../src/core/memory.ts";

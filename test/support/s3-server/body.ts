@@ -18,10 +18,7 @@ const TRAILER_PAYLOAD = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
  * Reads a request's body into `sink`, and verifies its length, `x-amz-content-sha256`, `Content-MD5` and the
  * checksum in a header or trailer. Throws an S3Error if one of them does not hold.
  */
-async function receiveBody(
-  request: IncomingMessage,
-  sink: (bytes: Buffer) => void,
-): Promise<Received> {
+async function receiveBody(request: IncomingMessage, sink: (bytes: Buffer) => void): Promise<Received> {
   const { headers } = request;
   const payload = String(headers["x-amz-content-sha256"] ?? "");
   const isChunked = payload.startsWith("STREAMING-");
