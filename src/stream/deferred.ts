@@ -21,8 +21,8 @@ export interface ReadBack {
   ): Promise<(readonly (string | null)[] | null)[]>;
 }
 
-/** Rows asked for in one query: a few at first, since nobody knows how long their values are. */
-const FIRST_KEYS = 4;
+/** Rows asked for in one query: one at first, since nobody knows how long its values are. */
+const FIRST_KEYS = 1;
 const MOST_KEYS = 500;
 /** So many times as many next, as long as their values stay below this. */
 const GROWTH = 4;
