@@ -1,6 +1,7 @@
 import { cpus, loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import type { Bench } from "./bench.ts";
+import { benchCopy } from "./copy.ts";
 import { table, type Figure } from "./report.ts";
 import { startServer } from "./source.ts";
 import { Stages } from "./stage.ts";
@@ -15,7 +16,7 @@ const { values } = parseArgs({
     scale: { type: "string", default: "1" },
   },
 });
-const GROUPS = { stream: benchStream };
+const GROUPS = { stream: benchStream, copy: benchCopy };
 const only = values.only.split(",").filter(Boolean);
 const pg = await startServer();
 const stages = await Stages.open();
@@ -25,7 +26,7 @@ const bench: Bench = {
   quick: values.quick,
   rounds: Number(values.rounds ?? (values.quick ? 3 : 5)),
   scale: Number(values.scale),
-  wants: (name) => only.length === 0 || only.some((one) => name.startsWith(one) || name.includes(one)),
+  wants: (name) => only.length === 0 || only.some((one) => name.startsWith(one)),
   say: (text) => console.error(text),
 };
 const figures: Figure[] = [];

@@ -63,9 +63,16 @@ export async function dropSlot(source: Source, slot: string): Promise<void> {
   );
 }
 
+/** Drops what a daemon made in the source. */
+export async function dropPipeline(source: Source, name: string): Promise<void> {
+  await dropSlot(source, name);
+  await source.sql(`DROP PUBLICATION IF EXISTS ${name}, ${name}_insert_only`);
+}
+
 interface Wire {
   readonly connection: {
     readonly stream: NodeJS.ReadableStream & { removeAllListeners(event: string): void; destroy(): void };
+    query(text: string): void;
     sendCopyFromChunk(chunk: Buffer): void;
     once(event: "replicationStart", then: () => void): void;
   };
@@ -121,4 +128,39 @@ function statusUpdate(): Buffer {
   message.writeUInt8(0x72, 0);
   message.writeUInt8(1, 33);
   return message;
+}
+
+/** ReadyForQuery in an idle connection (PostgreSQL documentation, "Message Formats"). */
+const READY = Buffer.from([0x5a, 0, 0, 0, 5, 0x49]);
+
+/** Runs COPY statements on `connections` sockets that throw every byte away; resolves with the seconds that it took. */
+export async function bareCopies(
+  source: Source,
+  texts: readonly string[],
+  connections: number,
+): Promise<number> {
+  const left = [...texts];
+  const startedAtMs = performance.now();
+  const work = async (): Promise<void> => {
+    const client = source.client(false);
+    client.on("error", () => {});
+    await client.connect();
+    const { connection } = client as unknown as Wire;
+    connection.stream.removeAllListeners("data");
+    for (let text = left.shift(); text !== undefined; text = left.shift()) {
+      const ended = new Promise<void>((resolve) => {
+        const look = (chunk: Buffer): void => {
+          if (!chunk.subarray(-READY.length).equals(READY)) return;
+          connection.stream.off("data", look);
+          resolve();
+        };
+        connection.stream.on("data", look);
+      });
+      connection.query(text);
+      await ended;
+    }
+    connection.stream.destroy();
+  };
+  await Promise.all(Array.from({ length: connections }, work));
+  return (performance.now() - startedAtMs) / 1000;
 }

@@ -1,11 +1,11 @@
 import { execFile } from "node:child_process";
-import { readdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { formatLsn, type Lsn } from "../../src/core/lsn.ts";
 import type { Bench } from "./bench.ts";
 import { Child } from "./child.ts";
+import { newest } from "./programs.ts";
 import { against, median, type Figure } from "./report.ts";
 import { bareReader, copySlot, dropSlot, openSource, type Source } from "./source.ts";
 import { makeTemplate, startDaemon, TEMPLATE_SLOT, type StoreKind } from "./stage.ts";
@@ -221,19 +221,4 @@ async function recvlogicalRound(bench: Bench, { source, rows, until }: Prepared)
 /** `1/52C0A8`, as Postgres's programs take it. */
 function lsnText(lsn: Lsn): string {
   return formatLsn(lsn).replaceAll(/(^|\/)0+(?=[0-9A-F])/g, "$1");
-}
-
-const DEBIAN = "/usr/lib/postgresql";
-
-/** Path of a program of the newest Postgres that Debian's packages have installed, or null. */
-export function newest(program: string): string | null {
-  try {
-    const versions = readdirSync(DEBIAN).map(Number).filter(Boolean);
-    const found = versions
-      .sort((a, b) => b - a)
-      .find((version) => readdirSync(`${DEBIAN}/${version}/bin`).includes(program));
-    return found === undefined ? null : `${DEBIAN}/${found}/bin/${program}`;
-  } catch {
-    return null;
-  }
 }
