@@ -26,6 +26,9 @@ export async function run(context: CommandContext): Promise<number> {
   }
 }
 
+/** Checks that notices repeat for as long as they hold. */
+const TOLD_BY_NOTICES: ReadonlySet<string> = new Set(["replica identity", "not captured"]);
+
 /** What `check` does. What may pass by itself is left to the daemon, which tries again. */
 async function checkFirst({ settings, store, log }: DaemonParts, signal: AbortSignal): Promise<void> {
   const told = new Promise<null>((resolve) =>
@@ -35,7 +38,8 @@ async function checkFirst({ settings, store, log }: DaemonParts, signal: AbortSi
   if (checks === null) return;
   refuseFailed(checks);
   for (const { name, verdict, found, mend } of checks) {
-    if (verdict === "warn" || verdict === "fail") log.warn({ check: name, found, mend }, "check");
+    const isWarning = (verdict === "warn" || verdict === "fail") && !TOLD_BY_NOTICES.has(name);
+    if (isWarning) log.warn({ check: name, found, mend }, "check");
     else log.debug({ check: name, verdict, found }, "check");
   }
 }

@@ -15,7 +15,6 @@ import { onLargeRow, onLost, onPublished } from "./reports.ts";
 import { patientReadBack } from "./patient-read-back.ts";
 import { listenForResync } from "./resync-listener.ts";
 import { type Held, type LockParts } from "./slot-lock.ts";
-import { watchSource } from "./source-watch.ts";
 
 /** What a process needs before it holds any row: Node, the SDK, pg. The rest of memory.max is for rows. */
 export const BASE_BYTES = 150 * 1024 * 1024;
@@ -29,6 +28,8 @@ const FAREWELL_MS = 2_000;
 
 export interface Attempt {
   readonly held: Held;
+  /** Rejects when the slot is lost. */
+  readonly watching: Promise<void>;
   /** Ends everything that the attempt waits for. */
   readonly over: AbortController;
   readonly stop: AbortSignal;
@@ -166,7 +167,7 @@ async function live(parts: LockParts, living: Living): Promise<void> {
     held.stream.done,
     copying.run(over.signal),
     catalog.run(over.signal),
-    watchSource(parts, over.signal),
+    living.watching,
     listenForResync(parts, { catalog, signal: over.signal }),
   ];
   for (const part of failing) part.catch((error: unknown) => pump.fail(error));

@@ -9,6 +9,7 @@ import { explainSqlError, SqlConnection } from "../postgres/sql-connection.ts";
 import { DrainTimeout, runAttempt } from "./attempt.ts";
 import type { DaemonParts } from "./parts.ts";
 import { isSlotTaken, takeSlot, type Held, type LockParts } from "./slot-lock.ts";
+import { watchSource } from "./source-watch.ts";
 import { storeHealth } from "./store-health.ts";
 
 /** How often a standby looks whether the slot is free: it has to take over within 5 s of a clean exit. */
@@ -106,13 +107,17 @@ async function attempt(parts: DaemonParts, stop: AbortSignal): Promise<void> {
   // Until there is something to drain, a stop ends the attempt wherever it waits.
   const endEarly = (): void => over.abort(stop.reason);
   stop.addEventListener("abort", endEarly, { once: true });
+  let isHeld = false;
+  const lock = { ...parts, sql, serverVersion, patiently };
+  const watching = watchSource(lock, { signal: over.signal, isHeld: () => isHeld });
+  // Whatever waits for the stage meanwhile waits in vain.
+  watching.catch((error: unknown) => over.abort(error));
   try {
-    const lock = { ...parts, sql, serverVersion, patiently };
     const held = await takeWhenFree(lock, stop);
     if (!held) return;
-    observations.sourceUp();
+    isHeld = true;
     const begun = (): void => stop.removeEventListener("abort", endEarly);
-    await runAttempt(lock, { held, over, stop, begun });
+    await runAttempt(lock, { held, over, stop, begun, watching });
   } finally {
     stop.removeEventListener("abort", endEarly);
     over.abort();
@@ -125,7 +130,6 @@ async function takeWhenFree(lock: LockParts, stop: AbortSignal): Promise<Held | 
   while (!stop.aborted) {
     const held = await takeSlot(lock);
     if (held) return held;
-    lock.observations.sourceUp();
     lock.observations.stateChanged("standby");
     do await delay(STANDBY_LOOK_MS, undefined, { signal: stop }).catch(() => {});
     while (!stop.aborted && (await isSlotTaken(lock)));

@@ -17,6 +17,8 @@ export async function openParts(settings: Settings, log: Log, version: string): 
     publication: settings.source.publication,
     flushIntervalMs: settings.flush.intervalMs,
     onNotice: ({ id, level, title, facts, message, mend, count }) => {
+      // The process ends with a line of its own that says the same.
+      if (id === "blocked") return;
       // What somebody else said is all of the message already.
       const { problem: _problem, todo: _todo, ...own } = facts;
       log[level]({ notice: id, ...own, message, ...(mend === "" ? {} : { mend }), count }, title);

@@ -53,10 +53,15 @@ export async function takeSlot(parts: LockParts): Promise<Held | null> {
     identity = identityOf(server, source);
     // First the slot, then the log: a live daemon moves both, and the slot last.
     const slot = await sql.use((client) => readSlot(client, source.slot, serverVersion));
+    parts.observations.sourceUp();
     if (slot?.active) return null;
     reading = await parts.patiently("read the log", () => readLog(store));
     // Of several that start at once, one may have made the slot between these two looks.
-    if (slot === null && reading !== null && (await sql.use((client) => readSlot(client, source.slot, serverVersion)))) {
+    if (
+      slot === null &&
+      reading !== null &&
+      (await sql.use((client) => readSlot(client, source.slot, serverVersion)))
+    ) {
       return null;
     }
     const known = reading?.state.pipeline.timeline ?? identity.timeline;

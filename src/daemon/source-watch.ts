@@ -2,9 +2,11 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Client } from "pg";
 import { OperatorError, TransientError } from "../core/errors.ts";
 import { parseLsn, type Lsn } from "../core/lsn.ts";
+import type { SourceReading } from "../observe/observations.ts";
 import { Probe } from "../postgres/probe.ts";
 import { oldestTransaction, readSlot, type OldestTransaction, type SlotInfo } from "../postgres/slot.ts";
 import type { LockParts } from "./slot-lock.ts";
+import { refuseLostSlot } from "./start.ts";
 
 /** How often the source is asked where its WAL ends; the lag line may come more rarely. */
 const SAMPLE_EVERY_MS = 2_000;
@@ -18,56 +20,71 @@ interface Sample {
   readonly oldest: OldestTransaction | null;
 }
 
-/** Measures lag and WAL budget until the attempt is over. Rejects when the slot is lost: an operator must act. */
-export async function watchSource(parts: LockParts, signal: AbortSignal): Promise<void> {
+export interface SourceWatch {
+  readonly signal: AbortSignal;
+  /** Whether the slot is ours, and so must be there. */
+  readonly isHeld: () => boolean;
+}
+
+/**
+ * Measures lag and WAL budget until the attempt is over, also while it waits for the stage or as a standby. Rejects
+ * when the slot is lost: an operator must act.
+ */
+export async function watchSource(
+  parts: Pick<LockParts, "observations" | "settings" | "serverVersion">,
+  watch: SourceWatch,
+): Promise<void> {
   const { settings, serverVersion } = parts;
+  const { signal } = watch;
   // Of its own: a long look at the catalog on the other connection is no silence of the server.
   const probe = new Probe(settings.source, { serverVersion, limitMs: ANSWER_WITHIN_MS });
   const close = (): void => probe.close();
   signal.addEventListener("abort", close, { once: true });
   try {
-    await watch(parts, probe, signal);
+    while (!signal.aborted) {
+      await sampleOnce(parts, probe, watch);
+      await delay(SAMPLE_EVERY_MS, undefined, { signal }).catch(() => {});
+    }
   } finally {
     signal.removeEventListener("abort", close);
     probe.close();
   }
 }
 
-async function watch(parts: LockParts, probe: Probe, signal: AbortSignal): Promise<void> {
-  const { observations, settings, serverVersion } = parts;
-  while (!signal.aborted) {
-    try {
-      const sample = await probe.ask((client) => readSample(client, settings.source.slot, serverVersion));
-      refuseLostSlot(sample.slot, settings.source.slot);
-      const { slot, sourceLsn, clockMs, oldest } = sample;
-      const wal =
-        slot?.restartLsn && slot.confirmedFlushLsn
-          ? {
-              slot: {
-                restartLsn: slot.restartLsn,
-                confirmedFlushLsn: slot.confirmedFlushLsn,
-                safeWalBytes: slot.safeWalBytes,
-                oldestTransaction: oldest,
-              },
-            }
-          : {};
-      observations.sourceSampled({ sourceLsn, sourceClockMs: clockMs, ...wal });
-    } catch (error) {
-      if (signal.aborted) return;
-      if (!(error instanceof TransientError)) throw error;
-      observations.sourceDown(error.message);
-    }
-    await delay(SAMPLE_EVERY_MS, undefined, { signal }).catch(() => {});
+async function sampleOnce(
+  { observations, settings, serverVersion }: Parameters<typeof watchSource>[0],
+  probe: Probe,
+  { signal, isHeld }: SourceWatch,
+): Promise<void> {
+  const name = settings.source.slot;
+  const mustBeThere = isHeld();
+  try {
+    const sample = await probe.ask((client) => readSample(client, name, serverVersion));
+    if (signal.aborted) return;
+    const { slot, sourceLsn, clockMs, oldest } = sample;
+    if (slot) refuseLostSlot(slot, name);
+    else if (mustBeThere) throw droppedSlot(name);
+    observations.sourceSampled({ sourceLsn, sourceClockMs: clockMs, ...slotReading(slot, oldest) });
+  } catch (error) {
+    if (signal.aborted) return;
+    if (!(error instanceof TransientError)) throw error;
+    observations.sourceDown(error.message);
   }
 }
 
-function refuseLostSlot(slot: SlotInfo | null, name: string): void {
-  if (slot && slot.walStatus !== "lost" && slot.invalidation === null) return;
-  throw new OperatorError(
-    slot
-      ? `slot ${name} was invalidated by the server while we streamed (${slot.invalidation ?? "its WAL was removed"})`
-      : `slot ${name} was dropped by somebody while we streamed`,
-    "run `pgstage resync --all`: the next start makes a new slot and copies every table afresh. To prevent it, raise max_slot_wal_keep_size",
+function slotReading(
+  slot: SlotInfo | null,
+  oldestTransaction: OldestTransaction | null,
+): Pick<SourceReading, "slot"> {
+  if (!slot?.restartLsn || !slot.confirmedFlushLsn) return {};
+  const { restartLsn, confirmedFlushLsn, safeWalBytes } = slot;
+  return { slot: { restartLsn, confirmedFlushLsn, safeWalBytes, oldestTransaction } };
+}
+
+function droppedSlot(name: string): OperatorError {
+  return new OperatorError(
+    `slot ${name} was dropped by somebody while we streamed`,
+    "run `pgstage resync --all`: the next start makes a new slot and copies every table afresh",
   );
 }
 

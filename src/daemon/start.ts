@@ -46,9 +46,9 @@ export function planStart(found: Found): StartPlan {
       "run `pgstage resync --all`: the next start makes a new slot and copies every table afresh",
     );
   }
-  if (slot.walStatus === "lost" || slot.invalidation !== null) throw lostSlot(slot, identity);
+  refuseLostSlot(slot, identity.slot);
   const confirmed = slot.confirmedFlushLsn;
-  if (confirmed === null) throw lostSlot(slot, identity);
+  if (confirmed === null) throw lostSlot(slot, identity.slot);
   if (state.endLsn === null) {
     if ((found.lastKind ?? "birth") === "birth") return { slot: "adopt", from: confirmed, confirmed };
     throw new OperatorError(
@@ -66,10 +66,15 @@ export function planStart(found: Found): StartPlan {
   return { slot: "continue", from, confirmed };
 }
 
-function lostSlot(slot: SlotInfo, identity: PipelineIdentity): OperatorError {
+/** Throws an OperatorError if the server has given the slot up. */
+export function refuseLostSlot(slot: SlotInfo, name: string): void {
+  if (slot.walStatus === "lost" || slot.invalidation !== null) throw lostSlot(slot, name);
+}
+
+function lostSlot(slot: SlotInfo, name: string): OperatorError {
   const why = slot.invalidation ?? (slot.walStatus === "lost" ? "wal_removed" : "no confirmed position");
   return new OperatorError(
-    `slot ${identity.slot} was invalidated by the server (${why}): the WAL that it needs is gone`,
+    `slot ${name} was invalidated by the server (${why}): the WAL that it needs is gone`,
     "run `pgstage resync --all`: the next start makes a new slot and copies every table afresh. To prevent it, raise max_slot_wal_keep_size",
   );
 }

@@ -29,5 +29,5 @@ function sqlName(table: string): string {
 export function holderWords(sample: SlotSample): string {
   const { oldestTransaction } = sample;
   if (oldestTransaction === null) return "";
-  return `: ${oldestTransaction.who}, for ${humanSeconds(oldestTransaction.ageSeconds)}`;
+  return `${oldestTransaction.who}, for ${humanSeconds(oldestTransaction.ageSeconds)}`;
 }

@@ -95,7 +95,7 @@ export const NOTICES = {
     level: "warn",
     title: "WAL held by a transaction of the application",
     message:
-      "The stage is current, but {retained} of WAL stay at the source because a transaction that began long ago is still open{holder}.",
+      "The stage is current, but {retained} of WAL stay at the source because a transaction that began long ago is still open: {holder}.",
     mend: "End that transaction: commit it, or SELECT pg_terminate_backend(pid). Prepared ones: SELECT * FROM pg_prepared_xacts.",
     shownForMs: "until cleared",
   },

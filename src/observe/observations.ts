@@ -133,7 +133,9 @@ export class Observations {
   sourceSampled(reading: SourceReading): void {
     const atMs = this.#clock();
     const { sourceLsn, sourceClockMs, slot } = reading;
-    this.sourceUp();
+    // At a start more than this answer is needed: a server may take no more replication connections.
+    if (this.#state === "starting") this.#contactMs = atMs;
+    else this.sourceUp();
     this.#sourceLsn = sourceLsn;
     if (sourceClockMs !== undefined) this.#clockSkewMs = sourceClockMs - atMs;
     if (this.#clearLsn !== null && sourceLsn < this.#clearLsn) this.#clearLsn = null;
@@ -312,6 +314,8 @@ export class Observations {
     this.#walLevel = walLevel(this.#walLevel, budget.used);
     for (const threshold of WAL_THRESHOLDS) {
       if (threshold === this.#walLevel) this.hold(`wal-${threshold}`, walFacts(budget));
+      // What has become worse is not over.
+      else if (threshold < this.#walLevel) this.#notices.clear(`wal-${threshold}`);
       else this.clear(`wal-${threshold}`);
     }
     const held = heldByTransaction(sample);
