@@ -13,14 +13,34 @@ export async function publishLast(store: Store, last: LogDocument, patiently: Pa
   return publishFiles(store, last.files, { patiently, inMemory: () => null });
 }
 
+/** Uploads (ids of their receipts) and packs that were there at one moment. */
+export interface Leftovers {
+  readonly uploads: ReadonlySet<string>;
+  readonly packs: readonly string[];
+}
+
+/**
+ * What may be left by daemons before us. Looked for before a document of our own is written: whoever replaces us
+ * begins after that, so nothing of theirs is among it, however late it is thrown away.
+ */
+export async function findLeftovers(store: Store): Promise<Leftovers> {
+  const uploads = new Set<string>();
+  // Claims all of them: nothing is discarded yet.
+  await store.discardUploads((id) => {
+    uploads.add(id);
+    return true;
+  });
+  const packs: string[] = [];
+  for await (const key of store.list(PACKS_FOLDER)) packs.push(key);
+  return { uploads, packs };
+}
+
 /**
  * Throws away what nobody recorded. Only after a document of our own follows the last one: before that, a daemon
  * that we replace may still record its uploads.
  */
-export async function discardLeftovers(store: Store): Promise<number> {
-  const discarded = await store.discardUploads(() => false);
-  const packs: string[] = [];
-  for await (const key of store.list(PACKS_FOLDER)) packs.push(key);
+export async function discardLeftovers(store: Store, { uploads, packs }: Leftovers): Promise<number> {
+  const discarded = await store.discardUploads((id) => !uploads.has(id));
   if (packs.length > 0) await store.delete(packs);
   return discarded;
 }

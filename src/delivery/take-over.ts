@@ -5,7 +5,7 @@ import type { Store } from "../stores/store.ts";
 import type { Delivery } from "./delivery.ts";
 import type { Patiently } from "./file-writer.ts";
 import { readDocument, type Reading } from "./log.ts";
-import { discardLeftovers, publishLast } from "./recover.ts";
+import { discardLeftovers, findLeftovers, publishLast } from "./recover.ts";
 import type { State, TableEvent } from "./state.ts";
 
 export interface TakingOver {
@@ -41,14 +41,23 @@ export async function takeOver(own: TakingOver): Promise<number> {
     // Changes between a snapshot and the new slot were never streamed.
     events.push({ event: "copyAll", reason: "the stage held snapshots, and is streamed from now on" });
   }
+  const leftovers = await ifAllowed(own, () => patiently("look for leftovers", () => findLeftovers(store)));
   const nothing = { files: [], firstLsn: null, committedAt: null };
   await delivery.submit({ kind: "start", ...nothing, events, endLsn: from });
+  if (!leftovers) return 0;
+  const discard = (): Promise<number> =>
+    patiently("discard uploads", () => discardLeftovers(store, leftovers));
+  return (await ifAllowed(own, discard)) ?? 0;
+}
+
+/** Null if only a person can help, which is told: leftovers cost a little money, and nothing else. */
+async function ifAllowed<T>(own: TakingOver, tidy: () => Promise<T>): Promise<T | null> {
   try {
-    return await patiently("discard uploads", () => discardLeftovers(store));
+    return await tidy();
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error;
     own.notDiscarded(error);
-    return 0;
+    return null;
   }
 }
 
