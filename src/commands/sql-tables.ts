@@ -1,7 +1,7 @@
 import { readDocument, readLog } from "../delivery/log.ts";
 import { DOCUMENT_FORMAT, type ShapeDocument } from "../core/document.ts";
 import { OperatorError } from "../core/errors.ts";
-import { encodeName, SCHEMAS_FOLDER, schemaKey } from "../core/layout.ts";
+import { schemaKey } from "../core/layout.ts";
 import type { CatalogTable } from "../core/table.ts";
 import type { SnowflakeTable, TableShape } from "../snowflake/input.ts";
 import type { Store } from "../stores/store.ts";
@@ -40,7 +40,7 @@ export async function readStageTables(store: Store, metadataPrefix: string): Pro
 }
 
 async function readTable(store: Store, catalog: CatalogTable, metadataPrefix: string): Promise<StageTable> {
-  const folder = `${SCHEMAS_FOLDER}${encodeName(catalog.schema)}.${encodeName(catalog.name)}/`;
+  const folder = schemaKey(catalog.schema, catalog.name, "").replace(/\.json$/, "");
   const documents: ShapeDocument[] = [];
   for await (const key of store.list(folder)) {
     const document = await readShape(store, key);
