@@ -60,7 +60,7 @@ export class Copying {
     for (const session of this.#sessions) void session.close();
   }
 
-  /** Until stopped. Rejects if the delivery is over. */
+  /** Until stopped. Rejects as soon as a session fails for good; the others end with the attempt. */
   async run(signal: AbortSignal): Promise<void> {
     const ended = AbortSignal.any([signal, this.#stopping.signal]);
     let failure: unknown = null;
@@ -77,7 +77,6 @@ export class Copying {
       await pause(REFUSED_PAUSE_MS / 4, this.#woken, ended);
       this.#woken = this.#nextWake();
     }
-    while (this.#running > 0 && !ended.aborted) await this.#woken;
     this.#forgetWaits();
     if (failure !== null && !ended.aborted) throw failure;
   }
