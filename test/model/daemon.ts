@@ -30,6 +30,8 @@ export interface Setup {
   readonly rangeBytes: number;
   /** Share of the ranges during which a copy connection breaks. */
   readonly breaks: number;
+  /** Turns of the event loop that a range takes, at most. */
+  readonly copyTurns: number;
   /** Every range in a session of its own, as a tiny snapshot.maxAge does. */
   readonly shortSessions: boolean;
   /** Share of the questions for unchanged values that fail. */
@@ -260,6 +262,7 @@ export class ModelDaemon {
           copied: () => {},
           tableCopied: () => {},
           refused: () => {},
+          busy: () => {},
           largeRow: () => {},
         },
       },

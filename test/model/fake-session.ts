@@ -19,6 +19,8 @@ export interface SessionOptions {
   readonly workers: number;
   /** Share of the ranges during which the connection breaks. */
   readonly breaks: number;
+  /** Turns of the event loop that a range takes, at most. */
+  readonly copyTurns: number;
 }
 
 /** Reads tables as they were when it was opened, page by page, while the world goes on. */
@@ -30,11 +32,12 @@ export class FakeSession implements Session {
   readonly #world: World;
   readonly #random: Random;
   readonly #breaks: number;
+  readonly #turns: number;
   readonly #snapshot: ReadonlyMap<number, { columns: readonly string[]; rows: readonly Row[] }>;
   readonly #busy = new Set<number>();
   #closed = false;
 
-  constructor(world: World, random: Random, { workers, breaks }: SessionOptions) {
+  constructor(world: World, random: Random, { workers, breaks, copyTurns }: SessionOptions) {
     world.server.skip(40 + random.below(60));
     this.consistentPoint = world.server.position;
     this.pointMicros = world.nowMicros;
@@ -43,6 +46,7 @@ export class FakeSession implements Session {
     this.#world = world;
     this.#random = random;
     this.#breaks = breaks;
+    this.#turns = copyTurns;
     this.#snapshot = new Map(
       world.tables.map(({ oid, columns, rows }) => [
         oid,
@@ -67,7 +71,7 @@ export class FakeSession implements Session {
   }
 
   async #read(...[{ storage, from, to }, columns, onRow]: Tail): Promise<number> {
-    await turns(this.#random.below(6));
+    await turns(this.#random.below(this.#turns + 1));
     const now = this.#world.tables.find((table) => table.oid === storage.oid);
     const seen = this.#snapshot.get(storage.oid);
     if (!now || !seen || now.filenode !== storage.filenode) throw new TableChanged("rewritten");

@@ -1,7 +1,7 @@
 import type { LogDocument } from "../../src/core/document.ts";
 import { parseLsn, type Lsn } from "../../src/core/lsn.ts";
 import { TransientError } from "../../src/core/errors.ts";
-import { FaultyCalls, FaultyStore, turns, type Fault } from "../support/faulty-store.ts";
+import { FaultyCalls, FaultyStore, turns, type Ambush, type Fault } from "../support/faulty-store.ts";
 import { MemoryStage, MemoryStore } from "../support/memory-store.ts";
 import { Random } from "../support/random.ts";
 import { checkStage } from "./checks.ts";
@@ -12,6 +12,7 @@ import { World, type Transaction } from "./world.ts";
 /** One process: how it is set up, what goes wrong, and how it ends. */
 export interface Life extends Setup {
   readonly faults: readonly Fault[];
+  readonly ambush: Ambush | null;
   /** Transactions that are committed while it lives. */
   readonly commits: number;
   /** Messages in one chunk of the socket, at most. */
@@ -29,6 +30,8 @@ export interface Life extends Setup {
 export interface Scenario {
   readonly seed: number;
   readonly kinds: readonly Kind[];
+  /** Rows of each table before everything else. */
+  readonly rows: number;
   /** How many of the transactions are older than the slot. */
   readonly before: number;
   readonly transactions: readonly Transaction[];
@@ -48,9 +51,11 @@ const LAST_LIFE: Life = {
   workers: 2,
   rangeBytes: 16_384,
   breaks: 0,
+  copyTurns: 3,
   shortSessions: false,
   readBackFails: 0,
   faults: [],
+  ambush: null,
   commits: Number.POSITIVE_INFINITY,
   chunk: 20,
   slotBack: 0,
@@ -78,9 +83,12 @@ export class Played {
   readonly #random: Random;
   readonly #left: Transaction[];
   #replaced: ModelDaemon[] = [];
+  /** A promise that was broken in a callback. */
+  #broken: Error | null = null;
 
-  constructor({ seed, kinds, before, transactions }: Scenario) {
+  constructor({ seed, kinds, rows, before, transactions }: Scenario) {
     this.world = new World(kinds);
+    this.world.fill(rows);
     this.#random = new Random(seed);
     this.#left = [...transactions];
     for (const transaction of this.#left.splice(0, before)) this.world.commit(transaction);
@@ -88,7 +96,7 @@ export class Played {
 
   async live(life: Life): Promise<void> {
     this.world.server.forget(life.slotBack);
-    const process = new Process(life.faults, this.stage);
+    const process = new Process(life, this.stage);
     const deadline = performance.now() + STUCK_AFTER_MS;
     const commits = Math.min(life.commits, this.#left.length);
     const goal = this.#left.length - commits;
@@ -112,6 +120,7 @@ export class Played {
       daemon.pump.fail(new Error("the end"));
     }
     await turns(60);
+    if (this.#broken) throw this.#broken;
     checkStage(this.stage, this.world);
   }
 
@@ -226,9 +235,10 @@ export class Played {
     const [newest] = this.stage.keys("_pgstage/log/").slice(-1);
     const document = JSON.parse(String(this.stage.objects.get(newest ?? ""))) as LogDocument;
     if (document.endLsn === null || parseLsn(document.endLsn) < lsn)
-      throw new Error("a position is confirmed that is not recorded");
+      this.#broken ??= new Error("a position is confirmed that is not recorded");
     const missing = document.files.find((file) => !this.stage.objects.has(file.key));
-    if (missing && !this.stage.hasExpired) throw new Error(`${missing.key} is confirmed and not published`);
+    if (missing && !this.stage.hasExpired)
+      this.#broken ??= new Error(`${missing.key} is confirmed and not published`);
   }
 }
 
@@ -248,14 +258,15 @@ class Process {
   isOver = false;
   #end: () => void = () => {};
 
-  constructor(faults: readonly Fault[], stage: MemoryStage) {
+  constructor({ faults, ambush }: Life, stage: MemoryStage) {
     this.over = new Promise((resolve) => {
       this.#end = () => {
         this.isOver = true;
         resolve(null);
       };
     });
-    this.calls = new FaultyCalls(faults, { over: () => this.#end(), expire: () => stage.expireUploads() });
+    const events = { over: () => this.#end(), expire: () => stage.expireUploads() };
+    this.calls = new FaultyCalls(faults, events, ambush);
     this.store = new FaultyStore(new MemoryStore(stage), this.calls);
   }
 

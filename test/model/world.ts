@@ -94,6 +94,16 @@ export class World {
     });
   }
 
+  /** Rows that are there from the start, with large values. */
+  fill(rows: number): void {
+    const operations = this.tables.flatMap((_table, table) =>
+      Array.from({ length: rows }, (_row, key): Operation => {
+        return { op: "insert", table, key, values: { small: "first", big: `large from the start ${key}` } };
+      }),
+    );
+    this.commit({ operations, gapBytes: 0, walBytes: 10_000, minutesLater: 0 });
+  }
+
   get nowMicros(): bigint {
     return this.#clockMicros;
   }

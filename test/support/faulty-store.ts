@@ -22,12 +22,17 @@ export type Fault =
   /** The process is replaced and does not know it. */
   | "replaced";
 
+/** A fault at the nth call whose name begins so. */
+export interface Ambush {
+  readonly what: string;
+  readonly nth: number;
+  readonly fault: Fault;
+}
+
 export interface FaultEvents {
   /** The process is to die, or is replaced by another; nothing that it awaits from here on may resolve if it died. */
   readonly over: (how: "dead" | "replaced") => void;
   readonly expire: () => void;
-  /** Before every call, with its name. */
-  readonly called?: (what: string) => void;
 }
 
 /** Turns of the event loop. */
@@ -37,12 +42,14 @@ const VERY_SLOW_TURNS = 40;
 /** Calls between process and store, with a fault for each in order; once dead, nothing has an effect or an answer. */
 export class FaultyCalls {
   #faults: readonly Fault[];
+  #ambush: Ambush | null;
   readonly #events: FaultEvents;
   #at = 0;
   #dead = false;
 
-  constructor(faults: readonly Fault[], events: FaultEvents) {
+  constructor(faults: readonly Fault[], events: FaultEvents, ambush: Ambush | null = null) {
     this.#faults = faults;
+    this.#ambush = ambush;
     this.#events = events;
   }
 
@@ -55,25 +62,27 @@ export class FaultyCalls {
     return this.#at;
   }
 
-  /** From here on every call works. */
-  heal(): void {
-    this.#faults = [];
-  }
-
   die(): void {
     this.#dead = true;
   }
 
   async call<T>(what: string, effect: () => Promise<T>): Promise<T> {
     if (this.#dead) return forever();
-    this.#events.called?.(what);
-    const fault = this.#faults[this.#at++] ?? "none";
+    const fault = this.#ambushed(what) ?? this.#faults[this.#at] ?? "none";
+    this.#at++;
     await this.#before(fault, what, effect);
     const result = await effect();
     if (this.#dead) return forever();
     if (fault === "lost-answer") throw new TransientError(`${what}: the answer was lost`);
     if (fault === "die-after") return this.#dying<T>();
     return result;
+  }
+
+  #ambushed(what: string): Fault | null {
+    if (!this.#ambush || !what.startsWith(this.#ambush.what)) return null;
+    const { nth, fault } = this.#ambush;
+    this.#ambush = nth > 0 ? { ...this.#ambush, nth: nth - 1 } : null;
+    return nth > 0 ? null : fault;
   }
 
   /** What happens before the call has its effect. */
