@@ -63,7 +63,7 @@ export class Postmaster {
         this.#log = (this.#log + text).slice(-LOG_CHARS);
         if (child.exitCode !== null) return;
         said = (said + text).slice(-65_536);
-        if (said.includes("database system is ready to accept connections")) resolve();
+        if (/database system is ready to accept (read.only )?connections/.test(said)) resolve();
       });
       child.on("close", (code, signal) => {
         const taken = said.includes("could not bind") || said.includes("could not create any TCP/IP sockets");
