@@ -132,7 +132,9 @@ test("a row of 60 MiB passes, and is announced", { timeout: 2 * SEVERAL_MINUTES 
   await scene.sql(WIDE_TABLE);
   const daemon = await begin(scene);
   await scene.sql(`INSERT INTO wide VALUES (4711, ${wide(60)}, 0)`);
-  const line = await daemon.line(({ level, table }) => level === "warn" && String(table).startsWith("public.wide"));
+  const line = await daemon.line(
+    ({ level, table }) => level === "warn" && String(table).startsWith("public.wide"),
+  );
   expect(JSON.stringify(line)).toContain("4711");
   await isStaged(daemon, 1);
   // In proportion to itself: received, written as CSV, compressed.
