@@ -172,7 +172,9 @@ describe.each([13, 18] as const)("kinds of tables on Postgres %i", (version) => 
     expect(
       await at.pipeline.differences("public.one", "public.one_key", "public.none", "public.wide"),
     ).toEqual([]);
-    const rows = await stagedRows(at.pipeline.directory, "public", "one");
+    const staged = await stagedRows(at.pipeline.directory, "public", "one");
+    // Rows may have been streamed before the copy began: its t row voids them.
+    const rows = staged.slice(staged.findLastIndex(({ op }) => op === "t"));
     const printed = ["\\.", '""', "", "\\N", '"\n"', " ", '""""'];
     expect(rows.map(({ values: text }) => text)).toEqual(["", ...printed, ...printed]);
   });
