@@ -1,5 +1,6 @@
 import { Buffer } from "node:buffer";
 import type { LogDocument } from "../../src/core/document.ts";
+import type { Compression } from "../../src/core/layout.ts";
 import type { Lsn } from "../../src/core/lsn.ts";
 import { MemoryAccount } from "../../src/core/memory.ts";
 import { Delivery } from "../../src/delivery/delivery.ts";
@@ -36,6 +37,7 @@ export interface Options {
   readonly limits?: Partial<PumpParts["limits"]>;
   readonly readBack?: ReadBack;
   readonly mustFill?: boolean;
+  readonly compression?: Compression;
 }
 
 /** A pump between messages that a test writes and a store in memory. */
@@ -53,6 +55,7 @@ export class Bench {
     limits = {},
     readBack = async () => [],
     mustFill = false,
+    compression = "none",
   }: Options = {}) {
     this.memory = new MemoryAccount(memoryBytes);
     const { store } = this;
@@ -66,7 +69,7 @@ export class Bench {
         acknowledge: (lsn) => this.acknowledged.push(lsn),
       },
       delivery,
-      batch: { store, memory: this.memory, compression: "none", patiently, fileMaxBytes: 10_000_000 },
+      batch: { store, memory: this.memory, compression, patiently, fileMaxBytes: 10_000_000 },
       facts: { captures: () => true, primaryKey: () => ["id"], mustFill: () => mustFill, largeRow: () => {} },
       readBack,
       limits: {
