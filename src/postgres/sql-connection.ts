@@ -12,7 +12,7 @@ const NETWORK = /^(ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENETDOWN|ENOTF
 export function isConnectionLoss(error: unknown): boolean {
   if (error instanceof TransientError) return true;
   const state = sqlState(error);
-  if (state !== "" && !NETWORK.test(state)) return LOST.test(state);
+  if (state !== "" && !NETWORK.test(state)) return LOST.test(state) || isDroppedMeanwhile(error);
   const { code, message } = error as { code?: string; message?: string };
   if (typeof code === "string") return NETWORK.test(code);
   return /^Connection terminated|^Query read timeout|^Client (has encountered|was closed|is closed)|socket|timeout expired/i.test(
@@ -20,9 +20,20 @@ export function isConnectionLoss(error: unknown): boolean {
   );
 }
 
+/** A relation or type went while a catalog query looked at it: internal errors of the server, right at the next try. */
+function isDroppedMeanwhile(error: unknown): boolean {
+  const { message = "" } = error as { message?: string };
+  return sqlState(error) === "XX000" && /^(could not open relation|cache lookup failed)/.test(message);
+}
+
 /** A lost connection as a TransientError; everything else as it is. */
 export function explainSqlError(error: unknown): unknown {
   if (error instanceof TransientError || error instanceof OperatorError) return error;
+  if (isDroppedMeanwhile(error)) {
+    return new TransientError(`something was dropped while we looked at it: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
   return isConnectionLoss(error)
     ? new TransientError(`the connection to the source was lost: ${(error as Error).message}`, {
         cause: error,

@@ -13,6 +13,7 @@ import {
 } from "../../postgres/preflight/table-facts.ts";
 import { publicationsOf } from "../../postgres/publication.ts";
 import { readSlot, type SlotInfo } from "../../postgres/slot.ts";
+import { explainSqlError } from "../../postgres/sql-connection.ts";
 import type { Settings } from "../../settings/settings.ts";
 import type { Store } from "../../stores/store.ts";
 import { fail, ok, skip, type Check } from "./check.ts";
@@ -170,7 +171,7 @@ export function failed(name: string, error: unknown): Check {
     error instanceof OperatorError
       ? error.mend
       : "see that the server is up, then try again; its log says more";
-  return fail(name, messageOf(error), mend, error instanceof TransientError);
+  return fail(name, messageOf(error), mend, explainSqlError(error) instanceof TransientError);
 }
 
 export function asError(error: unknown): Error {
