@@ -130,6 +130,12 @@ export class CopyRun {
     for (const table of tables) {
       const record = delivery.state.tables[table.oid];
       if (!record || mayResume(record, table)) continue;
+      const locked = table.storages.find((storage) => !sizes.has(storage.oid));
+      if (locked) {
+        this.#left.add(table.oid);
+        events.busy({ oid: table.oid, storage: locked.oid, table: tableName(table) });
+        continue;
+      }
       changed.push({ event: "table", table: { ...record, ...this.#fresh(table, sizes) } });
     }
     await delivery.record(changed);
@@ -137,7 +143,7 @@ export class CopyRun {
     const fresh = new Set(changed.map((event) => (event.event === "table" ? event.table.catalog.oid : 0)));
     return tables.flatMap((table) => {
       const { copy } = delivery.state.tables[table.oid] as TableRecord;
-      if (copy.phase !== "copying") return [];
+      if (copy.phase !== "copying" || this.#left.has(table.oid)) return [];
       const ranges = rangesOf(copy.storages);
       events.planned(tableName(table), ranges.length, !fresh.has(table.oid));
       const left = ranges.filter((range) => !copy.done.includes(range.number));

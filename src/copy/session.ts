@@ -9,6 +9,7 @@ export interface Session {
   /** The captured tables as of that point. */
   readonly tables: readonly CatalogTable[];
   readonly workers: number;
+  /** Sizes by OID; those of tables that somebody has locked are missing. */
   sizes(
     oids: readonly number[],
   ): Promise<ReadonlyMap<number, { readonly pages: number; readonly bytes: number }>>;

@@ -58,7 +58,7 @@ export async function runAttempt(parts: LockParts, attempt: Attempt): Promise<vo
     await begin(parts, held, delivery);
     const captures = tableFilter(parts.settings.source);
     const catalog = new CatalogWatch(parts, { delivery, captures });
-    await catalog.look();
+    await catalog.firstLook();
     const shapes = shapeBook(parts);
     const writer = writerParts(parts, STREAM_SHARE);
     const pump = new Pump({

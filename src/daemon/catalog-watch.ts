@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { TransientError } from "../core/errors.ts";
+import { BusyError, messageOf, TransientError } from "../core/errors.ts";
 import type { SeenShape } from "../copy/seen-shape.ts";
 import type { Shape } from "../core/shape.ts";
 import { tableName, type CatalogTable } from "../core/table.ts";
@@ -12,6 +12,8 @@ import {
   syncMembership,
   type Memberships,
 } from "../postgres/publication.ts";
+import { FailureLog } from "../observe/failures.ts";
+import { isLocked } from "../postgres/sql-connection.ts";
 import { compareCatalog } from "./discovery.ts";
 import { pause } from "./pause.ts";
 import { onShape, reportDifference, reportTables } from "./reports.ts";
@@ -19,6 +21,8 @@ import type { LockParts } from "./slot-lock.ts";
 
 /** A RELATION message in another shape is followed by a look at the catalog, after what else belongs to the same ALTERs. */
 const AFTER_SHAPE_MS = 1_000;
+/** A look that somebody's lock has ended is made again after this. */
+const AFTER_BUSY_MS = 5_000;
 /** A table that has lost its identity makes the application's UPDATE fail for this long, and for the look that follows. */
 const GUARD_EVERY_MS = 1_000;
 
@@ -33,6 +37,7 @@ export class CatalogWatch {
   readonly #parts: LockParts;
   readonly #delivery: Delivery;
   readonly #captures: CatalogWatchParts["captures"];
+  readonly #failures: FailureLog;
   #poke: () => void = () => {};
   #poked: Promise<void>;
   #seen: SeenShape[] = [];
@@ -41,6 +46,7 @@ export class CatalogWatch {
     this.#parts = parts;
     this.#delivery = delivery;
     this.#captures = captures;
+    this.#failures = new FailureLog(parts.log, "the catalog could not be read; it is tried again");
     this.#poked = this.#nextPoke();
   }
 
@@ -64,11 +70,29 @@ export class CatalogWatch {
   async #lookAgain(signal: AbortSignal): Promise<void> {
     try {
       await this.look();
+      this.#failures.recovered();
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof TransientError)) throw error;
-      this.#parts.log.warn({ err: error }, "the catalog could not be read; it is tried again");
+      this.#failures.failed(error);
+      if (error instanceof BusyError) this.#soon(AFTER_BUSY_MS);
     }
+  }
+
+  /** A table that somebody has locked, perhaps for hours, keeps no change waiting: what the log knows will do. */
+  async firstLook(): Promise<void> {
+    try {
+      await this.look();
+    } catch (error) {
+      if (!(error instanceof BusyError)) throw error;
+      this.#failures.failed(error);
+      reportTables(this.#parts, this.#delivery.state, []);
+      this.#soon(AFTER_BUSY_MS);
+    }
+  }
+
+  #soon(ms: number): void {
+    setTimeout(() => this.#poke(), ms).unref();
   }
 
   /** Asks only whether somebody's UPDATE fails because of us; the look at the catalog does the rest. */
@@ -98,7 +122,7 @@ export class CatalogWatch {
     if (!known && !this.#captures(shape.schema, shape.table)) return;
     if (known) onShape(this.#parts, known.catalog, shape);
     this.#seen.push(seen);
-    setTimeout(() => this.#poke(), AFTER_SHAPE_MS).unref();
+    this.#soon(AFTER_SHAPE_MS);
   }
 
   /** One look: membership first, committed, and only then the plan to copy what is new. */
@@ -115,6 +139,8 @@ export class CatalogWatch {
       if (source.manage) await syncMembership(client, names, wanted);
       const published = await readMemberships(client, names);
       return { ...all, tables: wanted, published };
+    }).catch((error: unknown) => {
+      throw isLocked(error) ? new BusyError(messageOf(error), { cause: error }) : error;
     });
     const { captured, unpublished } = splitPublished(catalog.tables, catalog.published);
     const difference = compareCatalog(this.#delivery.state, captured, { members: catalog.published, seen });

@@ -8,15 +8,17 @@ import type { ShapeBook } from "../delivery/shapes.ts";
 import { CopySession, TableBusyError, TableChangedError } from "../postgres/copy-session.ts";
 import { sqlState } from "../postgres/quote.ts";
 import { blockersOf, SlotWaitError } from "../postgres/slot.ts";
-import { isConnectionLoss } from "../postgres/sql-connection.ts";
+import { isConnectionLoss, isLocked } from "../postgres/sql-connection.ts";
 import { giveWay } from "./give-way.ts";
 import { tellLockWait } from "./lock-waits.ts";
 import { pause } from "./pause.ts";
 import { copierEvents, onLargeRow } from "./reports.ts";
 import type { LockParts } from "./slot-lock.ts";
 
-/** How long a consistent point may wait for running transactions before it says for whom. */
+/** How long a consistent point may wait for running transactions before it is given up, and tried again later. */
 const POINT_WAIT_MS = 30_000;
+/** … and after how long it is told. */
+const POINT_TOLD_MS = 5_000;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 30_000;
 /** A table that the server refuses is tried again after this. */
@@ -209,9 +211,12 @@ export class Copying {
   }
 
   async #open(): Promise<(Session & { readonly pids: readonly number[] }) | null> {
-    const { settings, serverVersion, sql, observations } = this.#parts;
+    const { settings, serverVersion, observations } = this.#parts;
     const { source, snapshot } = settings;
     const workers = this.#sessions.size > 0 ? 1 : snapshot.workers;
+    let isOpening = true;
+    const tell = (): Promise<void> => this.#tellPointWait(() => isOpening);
+    const telling = setTimeout(() => void tell(), POINT_TOLD_MS);
     try {
       const session = await CopySession.open({
         source,
@@ -220,15 +225,24 @@ export class Copying {
         workers,
         waitMs: POINT_WAIT_MS,
       });
+      isOpening = false;
       observations.clear("slot-creation-waits");
       const tables = session.catalog.tables.filter((table) => this.#own.captures(table.schema, table.name));
       return sessionOf(session, tables);
     } catch (error) {
-      if (!(error instanceof SlotWaitError)) throw error;
-      const [holder] = await sql.use(blockersOf);
-      if (holder) observations.hold("slot-creation-waits", { holder });
+      if (error instanceof SlotWaitError) await tell();
       throw error;
+    } finally {
+      isOpening = false;
+      clearTimeout(telling);
     }
+  }
+
+  async #tellPointWait(isWaiting: () => boolean): Promise<void> {
+    const { sql, observations } = this.#parts;
+    const [holder] = await sql.use(blockersOf).catch((): string[] => []);
+    if (holder !== undefined && isWaiting() && !this.#stopping.signal.aborted)
+      observations.hold("slot-creation-waits", { holder });
   }
 }
 
@@ -258,5 +272,5 @@ export function rangeFailure(error: unknown): RangeFailure {
 }
 
 function isTransient(error: unknown): boolean {
-  return error instanceof TransientError || isConnectionLoss(error);
+  return error instanceof TransientError || isConnectionLoss(error) || isLocked(error);
 }

@@ -32,7 +32,7 @@ export interface LockParts extends DaemonParts {
 }
 
 /** How long a slot's creation waits for running transactions before it says for whom, and tries again. */
-const CREATE_WAIT_MS = 10_000;
+const CREATE_WAIT_MS = 5_000;
 
 /** Whether somebody streams from the slot now. */
 export async function isSlotTaken({ sql, settings, serverVersion }: LockParts): Promise<boolean> {

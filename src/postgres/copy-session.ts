@@ -57,6 +57,10 @@ interface SessionParts {
   readonly serverVersion: number;
 }
 
+/** How long the sizes of all tables wait for locks, and that of one if there are some. */
+const LOCK_WAIT_MS = 1_000;
+const SHORT_LOCK_WAIT_MS = 100;
+
 /**
  * One consistent point, and connections whose transactions show exactly what committed before it. The temporary slot
  * that gave it is gone as soon as they have imported its snapshot, so that it keeps no WAL. Table locks are held only
@@ -114,9 +118,39 @@ export class CopySession {
     return this.#clients.map((client) => (client as unknown as { processID: number }).processID);
   }
 
-  /** Sizes by OID. */
+  /** Sizes by OID, without those of tables that somebody has locked. */
   async sizes(oids: readonly number[]): Promise<Map<number, StorageSize>> {
-    const { rows } = await this.#worker(0).query<{ oid: number; pages: number; bytes: number }>(
+    const sizes = await this.#sizesUnlessLocked(oids, LOCK_WAIT_MS);
+    if (sizes) return sizes;
+    const found = new Map<number, StorageSize>();
+    for (const oid of oids) {
+      const one = await this.#sizesUnlessLocked([oid], SHORT_LOCK_WAIT_MS);
+      for (const [known, size] of one ?? []) found.set(known, size);
+    }
+    return found;
+  }
+
+  /** Null if one of them is locked. */
+  async #sizesUnlessLocked(
+    oids: readonly number[],
+    waitMs: number,
+  ): Promise<Map<number, StorageSize> | null> {
+    const client = this.#worker(0);
+    await client.query("SAVEPOINT sizes");
+    try {
+      await client.query(`SET LOCAL lock_timeout = ${waitMs}`);
+      return await this.#readSizes(client, oids);
+    } catch (error) {
+      if (sqlState(error) === "55P03") return null; // lock_not_available
+      throw error;
+    } finally {
+      // The lock that was needed for a moment goes, too, and the settings.
+      await client.query("ROLLBACK TO SAVEPOINT sizes").catch(() => {});
+    }
+  }
+
+  async #readSizes(client: Client, oids: readonly number[]): Promise<Map<number, StorageSize>> {
+    const { rows } = await client.query<{ oid: number; pages: number; bytes: number }>(
       `SELECT o.oid::int8::float8 AS oid, (pg_catalog.pg_relation_size(o.oid) /
               pg_catalog.current_setting('block_size')::int8)::float8 AS pages,
               pg_catalog.pg_table_size(o.oid)::float8 AS bytes

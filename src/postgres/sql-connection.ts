@@ -20,6 +20,11 @@ export function isConnectionLoss(error: unknown): boolean {
   );
 }
 
+/** Somebody's lock or a statement's time limit was in the way: also looking at the catalog takes locks for a moment. */
+export function isLocked(error: unknown): boolean {
+  return /^(55P03|57014|40P01)$/.test(sqlState(error));
+}
+
 /** A relation or type went while a catalog query looked at it: internal errors of the server, right at the next try. */
 function isDroppedMeanwhile(error: unknown): boolean {
   const { message = "" } = error as { message?: string };
