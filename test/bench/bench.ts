@@ -9,6 +9,8 @@ export interface Bench {
   readonly quick: boolean;
   /** Rounds of each comparison. */
   readonly rounds: number;
+  /** Number of tables of the benchmark of many; by default 1,000. */
+  readonly tables: number | null;
   /** Factor for the sizes. */
   readonly scale: number;
   /** Whether a benchmark of this name was asked for. */

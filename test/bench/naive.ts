@@ -36,26 +36,19 @@ let seq = 0;
 const startedAtMs = performance.now();
 const done = new Promise<void>((resolve) => {
   service.on("data", (_lsn: string, message: Pgoutput.Message) => {
-    switch (message.tag) {
-      case "begin":
-        commit = {
-          lsn: String(message.commitLsn),
-          time: new Date(Number(message.commitTime) / 1000).toISOString(),
-        };
-        seq = 0;
-        return undefined;
-      case "insert": {
-        const { relation } = message;
-        const values = relation.columns.map((column) => message.new[column.name] as unknown);
-        const csv = fileOf(relation.name);
-        rows++;
-        const more = csv.write(["c", commit.lsn, ++seq, commit.time, null, ...values]);
-        if (rows === until) resolve();
-        return more ? undefined : new Promise<void>((go) => csv.once("drain", go));
-      }
-      default:
-        return undefined;
+    if (message.tag === "begin") {
+      const time = new Date(Number(message.commitTime) / 1000).toISOString();
+      commit = { lsn: String(message.commitLsn), time };
+      seq = 0;
     }
+    if (message.tag !== "insert") return undefined;
+    const { relation } = message;
+    const values = relation.columns.map((column) => message.new[column.name] as unknown);
+    const csv = fileOf(relation.name);
+    rows++;
+    const more = csv.write(["c", commit.lsn, ++seq, commit.time, null, ...values]);
+    if (rows === until) resolve();
+    return more ? undefined : new Promise<void>((go) => csv.once("drain", go));
   });
 });
 service.on("error", (error: Error) => {

@@ -8,6 +8,13 @@ import type { Source } from "./source.ts";
 
 export type StoreKind = "file" | "s3";
 
+/** A stage that was made with the slot `slot`, to be used with the slot `as`. */
+export interface Template {
+  readonly folder: string;
+  readonly slot: string;
+  readonly as: string;
+}
+
 /** Where a daemon of one round stages. */
 export interface Stage {
   readonly env: Readonly<Record<string, string>>;
@@ -36,22 +43,38 @@ export class Stages {
   }
 
   /** A stage that holds what `from` holds, with `slot` for the slot's name; empty without. */
-  async open(kind: StoreKind, from?: { folder: string; slot: string; as: string }): Promise<Stage> {
-    const folder = await this.folder();
-    if (from) await copyTemplate(from, folder);
+  async open(kind: StoreKind, from?: Template): Promise<Stage> {
     if (kind === "file") {
+      const folder = await this.folder();
+      if (from) await copyTemplate(from, folder);
       const remove = (): Promise<void> => rm(folder, { recursive: true, force: true });
       return { env: { PGSTAGE_STAGE_URL: `file://${folder}` }, remove };
     }
     const { env, endpoint, bucket } = await this.#s3();
-    const url = `s3://${bucket}/landing${this.#count}`;
+    const stageEnv = {
+      ...env,
+      PGSTAGE_STAGE_URL: `s3://${bucket}/landing${this.#count}`,
+      PGSTAGE_STAGE_ENDPOINT: endpoint,
+    };
+    if (from) await this.fill(stageEnv, from);
+    return { env: stageEnv, remove: () => this.#dropServer() };
+  }
+
+  /** Puts a template into a bucket. */
+  async fill(
+    env: Readonly<Record<"PGSTAGE_STAGE_URL" | "PGSTAGE_STAGE_ENDPOINT", string>>,
+    from: Template,
+  ): Promise<void> {
+    const folder = await this.folder();
+    await copyTemplate(from, folder);
     Object.assign(process.env, env);
-    const store = await openStore({ url, endpoint });
-    for (const path of await filesIn(folder)) await store.put(relative(folder, path), await readFile(path));
+    const store = await openStore({ url: env.PGSTAGE_STAGE_URL, endpoint: env.PGSTAGE_STAGE_ENDPOINT });
+    const put = async (path: string): Promise<void> =>
+      store.put(relative(folder, path), await readFile(path));
+    const paths = await filesIn(folder);
+    for (let at = 0; at < paths.length; at += 50) await Promise.all(paths.slice(at, at + 50).map(put));
     store.close();
     await rm(folder, { recursive: true, force: true });
-    const stageEnv = { ...env, PGSTAGE_STAGE_URL: url, PGSTAGE_STAGE_ENDPOINT: endpoint };
-    return { env: stageEnv, remove: () => this.#dropServer() };
   }
 
   /** The strict server of the tests, in a process of its own; a fresh one for each round, so that none is full. */
@@ -87,7 +110,7 @@ async function filesIn(folder: string): Promise<string[]> {
   return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
 }
 
-async function copyTemplate(from: { folder: string; slot: string; as: string }, to: string): Promise<void> {
+export async function copyTemplate(from: Template, to: string): Promise<void> {
   await cp(from.folder, to, { recursive: true });
   for (const path of await filesIn(join(to, "_pgstage"))) {
     const text = await readFile(path, "utf8");

@@ -36,7 +36,7 @@ class Standby implements AsyncDisposable {
     const user = await serverUser();
     const scratch = await makeScratch(user, []);
     const dataDir = join(scratch, "data");
-    const release = watchServer(dataDir, scratch, user);
+    const release = watchServer(dataDir, scratch);
     await primary.stop("fast");
     await cp(primary.dataDir, dataDir, { recursive: true, preserveTimestamps: true });
     await primary.start();
