@@ -50,6 +50,15 @@ export class Child {
     this.#wake();
   }
 
+  get isOver(): boolean {
+    return this.#over;
+  }
+
+  /** Its last lines. */
+  get said(): string {
+    return this.#said.slice(-20).join("\n");
+  }
+
   get pid(): number {
     return this.#child.pid ?? 0;
   }
@@ -65,7 +74,7 @@ export class Child {
       }
       if (this.#over || performance.now() > deadline) {
         const why = this.#over ? "ended" : "was silent";
-        throw new Error(`a child ${why} before ${String(fits)}:\n${this.#said.slice(-20).join("\n")}`);
+        throw new Error(`a child ${why} before ${String(fits)}:\n${this.said}`);
       }
       const woken = new Promise<void>((resolve) => {
         this.#wake = resolve;

@@ -76,6 +76,7 @@ async function startedDaemon(
       () => null,
     );
     if (status?.state === "streaming") return { daemon, seconds: (performance.now() - sinceMs) / 1000 };
+    if (daemon.isOver) throw new Error(`the daemon ended before it streamed:\n${daemon.said}`);
     await delay(20);
   }
 }
@@ -141,7 +142,7 @@ async function writeRowsAgain(source: Source, tables: number): Promise<void> {
 /** Text that does not compress well, in one transaction. */
 async function writeLarge(source: Source): Promise<void> {
   await source.sql(
-    `INSERT INTO t00001 (id, c1) SELECT 10000000 + i, (SELECT string_agg(md5(random()::text || i), '') FROM generate_series(1, 30))
+    `INSERT INTO t00001 (id, c1) SELECT 10000000 + i, (SELECT string_agg(md5(random()::text || i || j), '') FROM generate_series(1, 30) AS j)
        FROM generate_series(1, 90000) AS i`,
   );
 }

@@ -40,7 +40,7 @@ export function against(
   };
 }
 
-export function shown(value: number): string {
+function shown(value: number): string {
   if (value === 0) return "0";
   if (value >= 1000) return Math.round(value).toLocaleString("en-US");
   return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);

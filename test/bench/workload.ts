@@ -25,7 +25,7 @@ const COLUMNS: Readonly<Record<StreamCase["columns"], readonly [type: string, va
   }),
 };
 
-export function tableNames({ tables }: Pick<StreamCase, "tables">): string[] {
+function tableNames({ tables }: Pick<StreamCase, "tables">): string[] {
   return Array.from({ length: tables }, (_, i) => `t${String(i + 1).padStart(5, "0")}`);
 }
 

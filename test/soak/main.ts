@@ -165,7 +165,8 @@ async function run(stage: TestStage, seed: number): Promise<void> {
     );
     if (performance.now() < endsAt) await soak.next();
   }
-  for (const [name, times] of [...soak.byKind].toSorted(([a], [b]) => (a < b ? -1 : 1))) say(`  ${times} × ${name}`);
+  for (const [name, times] of [...soak.byKind].toSorted(([a], [b]) => (a < b ? -1 : 1)))
+    say(`  ${times} × ${name}`);
   say(`peak memory of a daemon: ${soak.peakMib} MiB of ${LIMIT_MIB} MiB`);
   if (soak.peakMib > LIMIT_MIB) throw new Error("memory.max was exceeded");
 }
