@@ -1,12 +1,5 @@
-import type { Shape } from "../core/shape.ts";
-import type { CatalogTable, TableRecord } from "../core/table.ts";
+import type { CatalogTable, SeenShape, TableRecord } from "../core/table.ts";
 import { isAlike } from "./reasons.ts";
-
-/** A shape that the stream showed, and the transaction that it showed it in. */
-export interface SeenShape {
-  readonly shape: Shape;
-  readonly commitLsn: bigint;
-}
 
 /** What a column of one attnum was or is called, and of which type; the type is not known of dropped ones. */
 interface Candidate {
@@ -20,7 +13,7 @@ interface Candidate {
  * way from one to the other, was there only for a while (a column renamed and renamed back, a table that had left):
  * its rows stand in files under names or in texts that no later look at the catalog can explain. Pure.
  */
-export function isExplained(shape: Shape, record: TableRecord, now: CatalogTable): boolean {
+export function isExplained(shape: SeenShape, record: TableRecord, now: CatalogTable): boolean {
   if (shape.schema !== now.schema || shape.table !== now.name) return false;
   const keys = [record.catalog.key, now.key].map((key) => JSON.stringify(key));
   if (!keys.includes(JSON.stringify(shape.key))) return false;

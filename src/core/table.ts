@@ -89,6 +89,17 @@ export interface TableRecord {
   /** Every column name that files since the last copy may use, with its attnum. */
   readonly names: Readonly<Record<string, number>>;
   readonly copy: CopyProgress;
+  /** Other shapes than the catalog's that the stream has shown since the last look at the catalog. */
+  readonly seen?: readonly SeenShape[];
+}
+
+/** A shape that the stream showed, and the transaction that it showed it in. */
+export interface SeenShape {
+  readonly commitLsn: string;
+  readonly schema: string;
+  readonly table: string;
+  readonly columns: readonly { readonly name: string; readonly typeOid: number }[];
+  readonly key: readonly string[];
 }
 
 export function tableName(table: { readonly schema: string; readonly name: string }): string {

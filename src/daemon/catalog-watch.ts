@@ -1,10 +1,11 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { BusyError, messageOf, TransientError } from "../core/errors.ts";
-import type { SeenShape } from "../copy/seen-shape.ts";
 import type { Shape } from "../core/shape.ts";
-import { tableName, type CatalogTable } from "../core/table.ts";
+import { formatLsn, type Lsn } from "../core/lsn.ts";
+import { tableName, type CatalogTable, type SeenShape } from "../core/table.ts";
 import type { Delivery } from "../delivery/delivery.ts";
-import { readCatalog, type Catalog } from "../postgres/catalog.ts";
+import type { State } from "../delivery/state.ts";
+import { readCatalogAtOnce, type Catalog } from "../postgres/catalog.ts";
 import {
   hasLostIdentity,
   publicationsOf,
@@ -40,7 +41,8 @@ export class CatalogWatch {
   readonly #failures: FailureLog;
   #poke: () => void = () => {};
   #poked: Promise<void>;
-  #seen: SeenShape[] = [];
+  /** Resolves once every shape that was seen is recorded. */
+  #remembered: Promise<void> = Promise.resolve();
 
   constructor(parts: LockParts, { delivery, captures }: CatalogWatchParts) {
     this.#parts = parts;
@@ -115,14 +117,28 @@ export class CatalogWatch {
   }
 
   /** The stream shows a relation in another shape than the log knows: perhaps old rows changed, too. */
-  shapeSeen(seen: SeenShape): void {
-    const { shape } = seen;
+  shapeSeen({ shape, commitLsn }: { shape: Shape; commitLsn: Lsn }): void {
     const known = this.#delivery.state.tables[shape.oid];
     if (known && sameColumns(known.catalog, shape)) return;
     if (!known && !this.#captures(shape.schema, shape.table)) return;
-    if (known) onShape(this.#parts, known.catalog, shape);
-    this.#seen.push(seen);
+    if (known) {
+      onShape(this.#parts, known.catalog, shape);
+      this.#remember(shape, commitLsn);
+    }
     this.#soon(AFTER_SHAPE_MS);
+  }
+
+  /** Recorded before the rows of this shape are, so that a start knows of it, too. */
+  #remember(shape: Shape, commitLsn: Lsn): void {
+    const { oid, schema, table, key } = shape;
+    const columns = shape.columns.map(({ name, typeOid }) => ({ name, typeOid }));
+    const seen = { commitLsn: formatLsn(commitLsn), schema, table, columns, key };
+    const recorded = this.#delivery.record([{ event: "seen", oid, shape: seen }]);
+    // A failure is told to whoever submits next.
+    this.#remembered = Promise.all([this.#remembered, recorded]).then(
+      () => {},
+      () => {},
+    );
   }
 
   /** One look: membership first, committed, and only then the plan to copy what is new. */
@@ -131,21 +147,23 @@ export class CatalogWatch {
     const { source } = settings;
     const startedAtMs = performance.now();
     const names = publicationsOf(source.publication);
+    await this.#remembered;
     // What the stream shows from now on may be newer than what is read: it is for the next look.
-    const seen = [...this.#seen];
-    const catalog = await sql.use(async (client) => {
-      const all = await readCatalog(client, source.schemas, serverVersion);
-      const wanted = all.tables.filter((table) => this.#captures(table.schema, table.name));
-      if (source.manage) await syncMembership(client, names, wanted);
-      const published = await readMemberships(client, names);
-      return { ...all, tables: wanted, published };
-    }).catch((error: unknown) => {
-      throw isLocked(error) ? new BusyError(messageOf(error), { cause: error }) : error;
-    });
+    const seen = seenBy(this.#delivery.state);
+    const catalog = await sql
+      .use(async (client) => {
+        const all = await readCatalogAtOnce(client, source.schemas, serverVersion);
+        const wanted = all.tables.filter((table) => this.#captures(table.schema, table.name));
+        if (source.manage) await syncMembership(client, names, wanted);
+        const published = await readMemberships(client, names);
+        return { ...all, tables: wanted, published };
+      })
+      .catch((error: unknown) => {
+        throw isLocked(error) ? new BusyError(messageOf(error), { cause: error }) : error;
+      });
     const { captured, unpublished } = splitPublished(catalog.tables, catalog.published);
     const difference = compareCatalog(this.#delivery.state, captured, { members: catalog.published, seen });
     await this.#delivery.record(difference.events);
-    this.#seen = this.#seen.filter((one) => !seen.includes(one));
     reportDifference(this.#parts, difference);
     const notCaptured = [
       ...catalog.notCaptured.filter(({ table }) => this.#wantsName(table)),
@@ -197,6 +215,11 @@ function splitPublished(
       .filter((table) => !isIn(table))
       .map((table) => ({ table: tableName(table), reason: "it is in no publication of ours" })),
   };
+}
+
+function seenBy(state: State): Map<number, readonly SeenShape[]> {
+  const records = Object.values(state.tables).filter(({ seen = [] }) => seen.length > 0);
+  return new Map(records.map(({ catalog, seen = [] }) => [catalog.oid, seen]));
 }
 
 function sameColumns(table: CatalogTable, shape: Shape): boolean {

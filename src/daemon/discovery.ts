@@ -1,7 +1,7 @@
 import type { ShapeField } from "../core/shape.ts";
-import type { CatalogTable, TableRecord } from "../core/table.ts";
+import type { CatalogTable, SeenShape, TableRecord } from "../core/table.ts";
 import { namesOf, rememberNames, whyCopyAgain } from "../copy/reasons.ts";
-import { isExplained, type SeenShape } from "../copy/seen-shape.ts";
+import { isExplained } from "../copy/seen-shape.ts";
 import { parseLsn } from "../core/lsn.ts";
 import type { State, TableEvent } from "../delivery/state.ts";
 
@@ -24,15 +24,15 @@ const FIRST_COPY = "it is new";
 export interface Found {
   /** OID of each table's membership in our publication. */
   readonly members?: ReadonlyMap<number, number | null>;
-  /** Shapes that the stream showed since the last look. */
-  readonly seen?: readonly SeenShape[];
+  /** Shapes that the stream had shown when the look began, by OID. */
+  readonly seen?: ReadonlyMap<number, readonly SeenShape[]>;
 }
 
 /** Compares what the log knows with what the catalog shows. Pure. */
 export function compareCatalog(
   state: State,
   tables: readonly CatalogTable[],
-  { members = new Map(), seen = [] }: Found = {},
+  { members = new Map(), seen = new Map() }: Found = {},
 ): Difference {
   const events: TableEvent[] = [];
   const copies: { table: CatalogTable; reason: string; again: boolean }[] = [];
@@ -40,7 +40,7 @@ export function compareCatalog(
     const record = state.tables[table.oid];
     const member = members.get(table.oid) ?? null;
     const reason = record
-      ? (reasonFor(record, table, member) ?? passingReason(record, table, seen))
+      ? (reasonFor(record, table, member) ?? passingReason(record, table, seen.get(table.oid)))
       : FIRST_COPY;
     if (reason !== null) {
       copies.push({ table, reason, again: record !== undefined });
@@ -55,6 +55,7 @@ export function compareCatalog(
       });
     }
   }
+  for (const [oid, { length: count }] of seen) events.push({ event: "looked", oid, count });
   const there = new Set(tables.map((table) => table.oid));
   const gone = Object.values(state.tables).filter((record) => !there.has(record.catalog.oid));
   events.push(...gone.map((record): TableEvent => ({ event: "forget", oid: record.catalog.oid })));
@@ -67,13 +68,12 @@ function reasonFor(record: TableRecord, table: CatalogTable, member: number | nu
 }
 
 /** A copy makes good whatever was before it. */
-function passingReason(record: TableRecord, table: CatalogTable, seen: readonly SeenShape[]): string | null {
+function passingReason(record: TableRecord, table: CatalogTable, seen: readonly SeenShape[] = []): string | null {
   const { copy } = record;
   if (copy.phase === "pending") return null;
   const firstPoint = parseLsn(copy.firstPoint);
   const odd = seen.some(
-    ({ shape, commitLsn }) =>
-      shape.oid === table.oid && commitLsn >= firstPoint && !isExplained(shape, record, table),
+    (shape) => parseLsn(shape.commitLsn) >= firstPoint && !isExplained(shape, record, table),
   );
   return odd ? "it was altered and altered back meanwhile" : null;
 }

@@ -1,5 +1,5 @@
 import { DOCUMENT_FORMAT, type LogDocument, type PipelineIdentity } from "../core/document.ts";
-import type { TableRecord } from "../core/table.ts";
+import type { SeenShape, TableRecord } from "../core/table.ts";
 
 /**
  * What the log adds up to. Pure: a state and a document give the next state; the same fold runs while writing and
@@ -32,6 +32,10 @@ export type TableEvent =
       readonly lastPoint: string;
     }
   | { readonly event: "forget"; readonly oid: number }
+  /** The stream shows a table in another shape than the catalog's: the next look has to explain it. */
+  | { readonly event: "seen"; readonly oid: number; readonly shape: SeenShape }
+  /** A look at the catalog has judged the first `count` shapes. */
+  | { readonly event: "looked"; readonly oid: number; readonly count: number }
   /** Everything is to be copied again: documents of the log are gone, or an operator said so. */
   | { readonly event: "copyAll"; readonly reason: string };
 
@@ -62,7 +66,11 @@ function applyEvents(tables: State["tables"], events: readonly TableEvent[]): St
 function applyEvent(tables: Tables, event: TableEvent): void {
   switch (event.event) {
     case "table":
-      tables[event.table.catalog.oid] = event.table;
+      tables[event.table.catalog.oid] = withSeen(event.table, tables[event.table.catalog.oid]?.seen);
+      return;
+    case "seen":
+    case "looked":
+      applySeen(tables, event);
       return;
     case "forget":
       delete tables[event.oid];
@@ -83,6 +91,22 @@ function applyEvent(tables: Tables, event: TableEvent): void {
     default:
       event satisfies never;
   }
+}
+
+/** What the stream has shown is only forgotten by the look that judges it, whatever else is recorded meanwhile. */
+function withSeen(table: TableRecord, seen: readonly SeenShape[] = []): TableRecord {
+  const { seen: _, ...rest } = table;
+  return seen.length === 0 ? rest : { ...rest, seen };
+}
+
+function applySeen(tables: Tables, event: Extract<TableEvent, { event: "seen" | "looked" }>): void {
+  const table = tables[event.oid];
+  if (!table) return;
+  const seen = table.seen ?? [];
+  tables[event.oid] = withSeen(
+    table,
+    event.event === "seen" ? [...seen, event.shape] : seen.slice(event.count),
+  );
 }
 
 type Copying = Extract<TableRecord["copy"], { phase: "copying" }>;

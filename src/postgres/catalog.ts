@@ -100,6 +100,23 @@ export async function readCatalog(
   };
 }
 
+/**
+ * The same as of one moment, for a connection outside of a transaction. Read piece by piece, a rewritten table could
+ * show its new columns with its old filenode, and its new filenode with the same columns the next time.
+ */
+export async function readCatalogAtOnce(
+  client: ClientBase,
+  schemas: readonly string[],
+  serverVersion: number,
+): Promise<Catalog> {
+  await client.query("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY");
+  try {
+    return await readCatalog(client, schemas, serverVersion);
+  } finally {
+    await client.query("COMMIT");
+  }
+}
+
 interface Facts {
   readonly known: ReadonlyMap<number, RelationRow>;
   readonly attributes: ReadonlyMap<number, AttributeRow[]>;

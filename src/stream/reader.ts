@@ -33,7 +33,7 @@ export interface ReaderParts {
   /** A transaction is whole. `changed`: it wrote rows. */
   readonly committed: (endLsn: Lsn, changed: boolean) => void;
   /** A relation was described in a shape that this reader has not seen, or is one that is not captured. */
-  readonly shapeSeen: (seen: { readonly shape: Shape; readonly commitLsn: bigint }) => void;
+  readonly shapeSeen: (seen: { readonly shape: Shape; readonly commitLsn: Lsn }) => void;
 }
 
 /** Reads pgoutput's messages one by one and writes their rows. Payloads are views: nothing of them is kept. */
