@@ -51,7 +51,7 @@ test("of two commits side by side in the WAL, the second is not lost if we die b
   }
   await a.end();
   await b.end();
-  await scene.drainAndProve(await scene.daemon(SETTINGS));
+  await scene.drainAndProve(await scene.daemon());
   const seconds = (await documentsOf(store)).flatMap(({ files }) =>
     files.filter((file) => file.table === "public.second"),
   );

@@ -89,7 +89,7 @@ test(
     await scene.sql(`DO $$ BEGIN FOR i IN 1..${TABLES} LOOP
     EXECUTE format('CREATE TABLE many_%s (id int PRIMARY KEY, v text)', i); END LOOP; END $$`);
     const daemon = await scene.daemon({ ...PRODUCTION, PGSTAGE_DISCOVERY_INTERVAL: "2s" });
-    await scene.settled(daemon, SEVERAL_MINUTES);
+    await scene.settled(daemon, { withinMs: SEVERAL_MINUTES });
     await expectBounded(daemon, `${TABLES} tables copied`);
     const before = await stagedRows(daemon);
     await scene.sql(`DO $$ BEGIN FOR j IN 1..3 LOOP FOR i IN 1..${TABLES} LOOP

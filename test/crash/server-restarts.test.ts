@@ -40,12 +40,13 @@ test("a server that is stopped fast with an hour's batch open gets it confirmed 
   await using scene = await newScene("file");
   await scene.sql("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)");
   const daemon = await scene.daemon({ PGSTAGE_FLUSH_INTERVAL: "1h" });
-  await scene.settled(daemon);
+  await scene.settled(daemon, { isFlushing: false });
   await scene.sql("INSERT INTO t SELECT generate_series(2, 1000)");
   await daemon.until(({ lag }) => lag.open_rows > 0, "busy");
   expect(await restart(scene, "fast")).toBeLessThan(FAST_MS);
-  await streamsAgain(daemon, scene);
-  await scene.drainAndProve(daemon);
+  await scene.settled(daemon, { isFlushing: false });
+  await daemon.drain();
+  await scene.drainAndProve(await scene.daemon());
 });
 
 for (const mode of ["fast", "immediate"] as const) {

@@ -113,7 +113,7 @@ function say(text: string): void {
 /** Drains, compares, and goes on with a new daemon and a new workload. */
 async function compare(scene: Scene, soak: Soak, workload: Workload): Promise<string> {
   await workload.stop();
-  await scene.settled(soak.daemon, SETTLE_MS);
+  await scene.settled(soak.daemon, { withinMs: SETTLE_MS });
   await soak.measure();
   await soak.daemon.drain();
   const { tables, stage, tookMs } = await scene.prove();

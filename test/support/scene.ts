@@ -1,3 +1,5 @@
+import { parseLsn } from "../../src/core/lsn.ts";
+import type { StatusJson } from "../../src/observe/status-json.ts";
 import { Daemon, killDaemons } from "./daemon.ts";
 import type { EmbeddedPostgres } from "./postgres.ts";
 import { compareStageWithSource, differences, type Verdict } from "./rebuild.ts";
@@ -38,17 +40,26 @@ export class Scene implements AsyncDisposable {
 
   /**
    * Resolves when the daemon has copied everything and looked at the catalog since: it has copied a table that is
-   * made now, and found it in the same look as all changes before it.
+   * made now, and found it in the same look as all changes before it. And, unless its batches stay open for long, when
+   * it has staged a change that is made after that.
    */
-  async settled(daemon: Daemon, withinMs = 90_000): Promise<void> {
+  async settled(daemon: Daemon, options: { withinMs?: number; isFlushing?: boolean } = {}): Promise<void> {
+    const { withinMs = 90_000, isFlushing = true } = options;
     const marker = `marker_${process.pid}_${++this.#markers}`;
     await this.sql(`CREATE TABLE ${marker} (id int PRIMARY KEY)`);
+    const isCopied = ({ state, tables, table_counts: counts }: StatusJson): boolean =>
+      state === "streaming" &&
+      counts.pending + counts.copying === 0 &&
+      tables.some(({ table, phase }) => table === `public.${marker}` && phase === "copied");
+    await daemon.until(isCopied, "settled", withinMs);
+    if (!isFlushing) return;
+    const [now] = await this.sql<{ lsn: string }>(
+      `INSERT INTO ${marker} VALUES (1); SELECT pg_current_wal_insert_lsn()::text AS lsn`,
+    );
+    const end = parseLsn(now?.lsn ?? "0/0");
     await daemon.until(
-      ({ state, tables, table_counts: counts }) =>
-        state === "streaming" &&
-        counts.pending + counts.copying === 0 &&
-        tables.some(({ table, phase }) => table === `public.${marker}` && phase === "copied"),
-      "settled",
+      (status) => isCopied(status) && parseLsn(status.lag.staged_lsn ?? "0/0") >= end,
+      "up to date",
       withinMs,
     );
   }
