@@ -57,7 +57,8 @@ export const HARMS: Readonly<Record<string, Harm>> = {
   "rolling deploy": async (victim) => {
     const before = victim.daemon;
     const after = await victim.next();
-    await Promise.race([after.untilState("standby"), before.exited]);
+    // Where the one before has lost the slot just now, the new one takes it.
+    await after.until(({ state }) => state !== "starting", "at its place");
     await before.drain();
   },
   "SIGTERM and a new start": async (victim) => {
