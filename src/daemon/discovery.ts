@@ -68,7 +68,11 @@ function reasonFor(record: TableRecord, table: CatalogTable, member: number | nu
 }
 
 /** A copy makes good whatever was before it. */
-function passingReason(record: TableRecord, table: CatalogTable, seen: readonly SeenShape[] = []): string | null {
+function passingReason(
+  record: TableRecord,
+  table: CatalogTable,
+  seen: readonly SeenShape[] = [],
+): string | null {
   const { copy } = record;
   if (copy.phase === "pending") return null;
   const firstPoint = parseLsn(copy.firstPoint);
