@@ -17,6 +17,8 @@ export interface Life extends Setup {
   readonly commits: number;
   /** Messages in one chunk of the socket, at most. */
   readonly chunk: number;
+  /** Share of the turns in which a chunk comes: the stream may be far behind the copies. */
+  readonly speed: number;
   /** Positions that the server forgets before it starts. */
   readonly slotBack: number;
   /** Kilobytes of WAL that nobody needs are written meanwhile. */
@@ -58,6 +60,7 @@ const LAST_LIFE: Life = {
   ambush: null,
   commits: Number.POSITIVE_INFINITY,
   chunk: 20,
+  speed: 1,
   slotBack: 0,
   idleKilobytes: 10,
   resync: null,
@@ -204,7 +207,7 @@ export class Played {
       if (performance.now() > deadline) throw new Error(`stuck: ${daemon.describe()}`);
       if (this.#left.length > goal && random.chance(0.5)) this.#commit();
       if (random.chance(0.1)) this.world.server.skip(random.below(life.idleKilobytes * 100 + 1));
-      daemon.stream.step(1 + random.below(life.chunk));
+      if (random.chance(life.speed) || draining) daemon.stream.step(1 + random.below(life.chunk));
       if (random.chance(0.03)) daemon.stream.keepalive(true);
       if (!looking && resync !== null && random.chance(0.05)) {
         look(daemon.resync(resync));

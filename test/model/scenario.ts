@@ -94,6 +94,7 @@ const life: fc.Arbitrary<Life> = fc.record({
   faults: fc.array(fault, { maxLength: 80, size: "max" }),
   commits: fc.nat(10),
   chunk: fc.constantFrom(1, 4, 40),
+  speed: fc.constantFrom(1, 1, 1, 0.1, 0.02),
   slotBack: fc.constantFrom(0, 0, 1, 5),
   idleKilobytes: fc.constantFrom(0, 1, 100),
   resync: fc.option(table, { freq: 3 }),
