@@ -35,4 +35,6 @@ EXPOSE 8080
 # Of http.port as the environment says it; /healthz tells of the process, not of the source or the stage.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 \
   CMD ["node", "-e", "fetch('http://127.0.0.1:' + (process.env.PGSTAGE_HTTP_PORT ?? 8080) + '/healthz').then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
-ENTRYPOINT ["node", "--enable-source-maps", "dist/main.js"]
+# Node 24 lets its young generation grow until memory.max does not hold with a thousand tables: 290 MiB at 16 MiB a
+# semi-space, 178 MiB at 8.
+ENTRYPOINT ["node", "--max-semi-space-size=8", "--enable-source-maps", "dist/main.js"]

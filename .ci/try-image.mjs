@@ -3,7 +3,7 @@
 // database is.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -43,6 +43,8 @@ try {
     PGSTAGE_STAGE_URL: "file:///stage",
     PGSTAGE_HTTP_PORT: port,
     PGSTAGE_FLUSH_INTERVAL: "200ms",
+    // Only newer versions of Node have it: this one.
+    PGSTAGE_FORMAT_COMPRESSION: "zstd",
   };
   daemon = start([], settings);
   await until("streams", async () => (await status())?.state === "streaming", daemon);
@@ -63,6 +65,8 @@ try {
   // From the beginning to the end, by DuckDB in the image.
   const verified = await runToEnd("verify", [...config.Entrypoint, "verify"], settings, 0);
   assert(/orders/.test(verified), `verify compared the table:\n${verified}`);
+  const files = readdirSync(stage, { recursive: true }).filter((name) => name.endsWith(".csv.zst"));
+  assert(files.length > 1, "the files are compressed with zstd");
   console.log(verified.trim());
 } finally {
   if (daemon?.child.exitCode === null) process.kill(processOne(daemon), "SIGKILL");
