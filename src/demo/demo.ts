@@ -1,22 +1,20 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { relative } from "node:path";
-import { pathToFileURL } from "node:url";
 import type { Client } from "pg";
 import { OperatorError } from "../core/errors.ts";
 import { freePort } from "../embedded/ports.ts";
 import { startPostgres, type EmbeddedPostgres } from "../embedded/postgres.ts";
 import { countOf, humanSeconds } from "../observe/units.ts";
-import { connectSource } from "../postgres/connect.ts";
 import { loadSettings } from "../settings/load.ts";
 import { openStore } from "../stores/open.ts";
 import type { Store } from "../stores/store.ts";
-import { renderVerdict } from "../verify/report.ts";
 import { StageLog } from "../verify/stage-log.ts";
-import { verifyTables } from "../verify/verify.ts";
 import { DaemonProcess } from "./daemon.ts";
+import { daemonEnvironment, DISCOVERY_MS } from "./environment.ts";
 import { makeFolder, type DemoFolder } from "./folder.ts";
 import { loadTables } from "./load.ts";
 import { copyBars, statusLine, tell } from "./progress.ts";
+import { proveStage, proveWarehouse } from "./proof.ts";
 import type { Screen } from "./screen.ts";
 import { stageTree } from "./tree.ts";
 import { Workload } from "./workload.ts";
@@ -33,10 +31,6 @@ export interface DemoOptions {
 }
 
 const DATABASE = "demo";
-/** Settings of the daemon that make things happen while one looks. */
-const FLUSH = "1s";
-const DISCOVERY_MS = 2000;
-const RANGE = "2MiB";
 const LOOK_MS = 500;
 /** Where lines cannot be drawn again: how often the status is said. */
 const SAY_MS = 5000;
@@ -94,7 +88,11 @@ class Demo {
     );
     await this.#caughtUp(daemon, postgres);
     this.#expectDrained(await daemon.stop(), daemon);
-    return this.#prove(store, env);
+    const { source } = loadSettings({ env });
+    const sides = { screen: this.#screen, store, source, signal };
+    const equal = await proveStage(sides);
+    signal.throwIfAborted();
+    return (await proveWarehouse(sides, folder.warehouse)) && equal;
   }
 
   async #database(folder: DemoFolder): Promise<EmbeddedPostgres> {
@@ -133,7 +131,8 @@ class Demo {
     postgres: EmbeddedPostgres,
   ): Promise<{ daemon: DaemonProcess; env: Record<string, string> }> {
     const port = await freePort();
-    const env = this.#environment(folder, { port, sourceUrl: postgres.url(DATABASE) });
+    const { env: given, stageUrl } = this.#options;
+    const env = daemonEnvironment(folder, { env: given, stageUrl, sourceUrl: postgres.url(DATABASE), port });
     const daemon = new DaemonProcess({
       env,
       port,
@@ -150,31 +149,6 @@ class Demo {
     this.#screen.line(`  page   http://127.0.0.1:${port}/  (metrics: /metrics, JSON: /status)`);
     this.#screen.line(`  log    ${folder.log}`);
     return { daemon, env };
-  }
-
-  /** Nothing of the user's own pipeline but how to reach a bucket. */
-  #environment(
-    folder: DemoFolder,
-    { port, sourceUrl }: { port: number; sourceUrl: string },
-  ): Record<string, string> {
-    const { stageUrl, env } = this.#options;
-    const kept = Object.entries(env).filter(([name, value]) => value !== undefined && isKept(name)) as [
-      string,
-      string,
-    ][];
-    const run = new Date().toISOString().replaceAll(/[-:]|\..*/g, "");
-    return {
-      ...Object.fromEntries(kept),
-      PGSTAGE_SOURCE_URL: sourceUrl,
-      PGSTAGE_STAGE_URL:
-        stageUrl === null ? pathToFileURL(folder.stage).href : `${stageUrl.replace(/\/+$/, "")}/demo-${run}`,
-      PGSTAGE_FLUSH_INTERVAL: FLUSH,
-      PGSTAGE_DISCOVERY_INTERVAL: `${DISCOVERY_MS}ms`,
-      PGSTAGE_SNAPSHOT_RANGE_BYTES: RANGE,
-      PGSTAGE_HTTP_PORT: String(port),
-      PGSTAGE_LOG_FORMAT: "json",
-      PGSTAGE_LOG_LAG_INTERVAL: "2s",
-    };
   }
 
   /** Shows what happens until the time is up, the signal comes, or the daemon ends by itself. */
@@ -269,28 +243,6 @@ class Demo {
     if (code !== 0)
       throw new Error(`the daemon ended with ${String(code)} instead of 0:\n${daemon.lastWords()}`);
   }
-
-  async #prove(store: Store, env: Record<string, string>): Promise<boolean> {
-    const { source } = loadSettings({ env });
-    this.#screen.line(
-      "Every table is rebuilt from the staged files with DuckDB and compared with Postgres, row by row:",
-    );
-    const verdict = await verifyTables({
-      store,
-      connect: (kind) => connectSource(source, kind),
-      schemas: source.schemas,
-      timeoutMs: 0,
-      signal: this.#options.signal,
-    });
-    this.#screen.line();
-    this.#screen.line(renderVerdict(verdict).trimEnd());
-    return verdict.ok;
-  }
-}
-
-/** libpq's variables and pgstage's own are the user's pipeline's, but for the settings of a bucket. */
-function isKept(name: string): boolean {
-  return !name.startsWith("PG") || /^PGSTAGE_(STAGE|FORMAT)_/.test(name);
 }
 
 /** How this program was called. */

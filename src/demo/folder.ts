@@ -1,6 +1,7 @@
 import { access, mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { messageOf, OperatorError } from "../core/errors.ts";
+import { WAREHOUSE_FILE } from "./warehouse.ts";
 
 const MARKER = ".pgstage-demo";
 const MARKER_TEXT = "This folder belongs to `pgstage demo`, which replaces it when it starts again.\n";
@@ -10,6 +11,8 @@ export interface DemoFolder {
   readonly path: string;
   readonly stage: string;
   readonly log: string;
+  /** A DuckDB database. */
+  readonly warehouse: string;
 }
 
 /** Makes the folder anew. One that is not ours is left alone: throws an OperatorError. */
@@ -35,5 +38,10 @@ export async function makeFolder(path: string): Promise<DemoFolder> {
       { cause: error },
     );
   }
-  return { path: root, stage: join(root, "stage"), log: join(root, "daemon.log") };
+  return {
+    path: root,
+    stage: join(root, "stage"),
+    log: join(root, "daemon.log"),
+    warehouse: join(root, WAREHOUSE_FILE),
+  };
 }

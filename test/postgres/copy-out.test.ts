@@ -78,15 +78,15 @@ test("a promise pauses the socket, and a failure of whoever takes the rows ends 
 test("a connection that is lost amid the rows is an error", async () => {
   const client = await pg.connect();
   const [backend] = (await client.query<{ pid: number }>("SELECT pg_backend_pid() AS pid")).rows;
-  let isKilled = false;
+  const killing: Promise<unknown>[] = [];
   const lost = copyOut(
     client,
     "COPY (SELECT i, pg_sleep(0.001) FROM generate_series(1, 100000) i) TO STDOUT",
     () => {
-      if (!isKilled) void pg.sql("SELECT pg_terminate_backend($1)", [backend?.pid]);
-      isKilled = true;
+      if (killing.length === 0) killing.push(pg.sql("SELECT pg_terminate_backend($1)", [backend?.pid]));
       return null;
     },
   );
   await expect(lost).rejects.toThrow(/terminat/i);
+  await Promise.all(killing);
 });

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { DuckDBInstance, type DuckDBConnection } from "@duckdb/node-api";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { csvFormatOf, readCsv } from "../support/snowflake-csv.ts";
+import { csvFormatOf, readCsv } from "../../src/snowpipe/csv.ts";
 import { Snowpipe } from "../support/snowpipe.ts";
 
 /** The model of Snowpipe that other tests rely on, against what Snowflake documents. */

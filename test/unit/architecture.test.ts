@@ -14,6 +14,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   postgres: ["core"],
   stores: ["core"],
   snowflake: ["core"],
+  snowpipe: [],
   observe: ["core"],
   embedded: ["core"],
   delivery: ["core", "csv", "stores*"],
@@ -32,7 +33,7 @@ const KNOWN_IN: readonly (readonly [pattern: RegExp, places: readonly RegExp[]])
   [/^prom-client$|^pino|^uplot$/, [/^observe\//]],
   [/^convict$|^yaml$/, [/^settings\//]],
   [/^commander$/, [/^commands\//, /^cli\.ts$/, /^main\.ts$/]],
-  [/^@duckdb\//, [/^(verify|demo)\//]],
+  [/^@duckdb\//, [/^(verify|demo|snowpipe)\//]],
   [/^p-queue$|^p-retry$|^csv-stringify/, [/./]],
 ];
 

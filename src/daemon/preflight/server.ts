@@ -115,10 +115,9 @@ function checkSlots(facts: ServerFacts, { needsSlot, needsCopy, isHeld }: Server
 function checkWalSenders(facts: ServerFacts, { isHeld }: ServerSituation): Check {
   const name = "WAL senders";
   const { used, max } = facts.walSenders;
-  // The check's own replication connection is among the used ones.
-  const free = Math.max(0, max - used) + 1;
+  const free = Math.max(0, max - used);
   const needed = isHeld ? 1 : 2;
-  const found = `${Math.min(free, max)} of ${max} free`;
+  const found = `${free} of ${max} free`;
   if (free >= needed) return ok(name, found);
   return fail(
     name,

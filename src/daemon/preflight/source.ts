@@ -89,22 +89,23 @@ export async function openSource(
   } catch (error) {
     return { checks: [endpoint, ...checkFailedConnection(error, source), ...unreached], view: null };
   }
-  const replicating = connectSource(source, "replication").catch(asError);
+  const replication = await connectSource(source, "replication").catch(asError);
+  const usable = replication instanceof Error ? null : replication;
   try {
     const view = await readSource(client, options);
-    const replication = await replicating;
-    const checks = [
-      endpoint,
-      ...checkConnected(source, view.facts),
-      ...(await checkReplication(replication)),
-    ];
-    const usable = replication instanceof Error ? null : replication;
-    return { checks, view: { ...view, replication: usable, close: () => closeAll(client, usable) } };
+    const facts = withoutOwn(view.facts, usable === null ? 0 : 1);
+    const checks = [endpoint, ...checkConnected(source, facts), ...(await checkReplication(replication))];
+    return { checks, view: { ...view, facts, replication: usable, close: () => closeAll(client, usable) } };
   } catch (error) {
-    const replication = await replicating;
-    await closeAll(client, replication instanceof Error ? null : replication);
+    await closeAll(client, usable);
     return { checks: [endpoint, failed("source", error)], view: null };
   }
+}
+
+/** The replication connection of the check itself is none that takes one away from the daemon. */
+function withoutOwn(facts: ServerFacts, own: number): ServerFacts {
+  const { used, max } = facts.walSenders;
+  return { ...facts, walSenders: { used: used - own, max } };
 }
 
 async function closeAll(...clients: readonly (Client | null)[]): Promise<void> {

@@ -129,36 +129,46 @@ function* splitRecords(text: string, format: CsvFormat): Generator<Field[]> {
 
 function readEnclosed(text: string, from: number, format: CsvFormat): { text: string; end: number } {
   const quote = format.enclosedBy as string;
+  const escape = format.escape === quote ? null : format.escape;
   let value = "";
-  for (let at = from + 1; at < text.length; at++) {
-    const char = text[at] as string;
-    if (char === format.escape && char !== quote) {
-      value += text[++at] ?? "";
-    } else if (char === quote) {
-      if (text[at + 1] !== quote) return { text: value, end: at + 1 };
-      value += quote;
-      at++;
-    } else {
-      if (char === "\n" && !format.multiLine) throw new Error("a line break in a field");
-      value += char;
-    }
+  let at = from + 1;
+  for (;;) {
+    const end = nextOf(text, at, escape === null ? [quote] : [quote, escape]);
+    if (end === text.length) throw new Error("a quote is not closed");
+    if (!format.multiLine && text.slice(at, end).includes("\n")) throw new Error("a line break in a field");
+    value += text.slice(at, end);
+    if (text[end] === quote && text[end + 1] !== quote) return { text: value, end: end + 1 };
+    // A doubled quote, or whatever is escaped.
+    value += text[end + 1] ?? "";
+    at = end + 2;
   }
-  throw new Error("a quote is not closed");
 }
 
 function readPlain(text: string, from: number, format: CsvFormat): { text: string; end: number } {
+  const { fieldDelimiter, recordDelimiter, escapeUnenclosed: escape } = format;
+  const marks = [fieldDelimiter, recordDelimiter, ...(escape === null ? [] : [escape])];
   let value = "";
   let at = from;
-  while (at < text.length) {
-    if (text.startsWith(format.fieldDelimiter, at) || text.startsWith(format.recordDelimiter, at)) break;
-    if (text.startsWith("\r\n", at) && format.recordDelimiter === "\n") break;
-    if (text[at] === format.escapeUnenclosed) {
-      // The two characters stay as they are for NULL_IF; what is escaped delimits nothing.
-      if (format.nullIf.includes(text.slice(at, at + 2))) value += text[at];
-      at++;
+  for (;;) {
+    const end = nextOf(text, at, marks);
+    value += text.slice(at, end);
+    if (escape === null || text[end] !== escape) {
+      const isWindows = recordDelimiter === "\n" && text[end] === "\n" && value.endsWith("\r");
+      return isWindows ? { text: value.slice(0, -1), end: end - 1 } : { text: value, end };
     }
-    value += text[at] ?? "";
-    at++;
+    // The two characters stay as they are for NULL_IF; what is escaped delimits nothing.
+    if (format.nullIf.includes(text.slice(end, end + 2))) value += escape;
+    value += text[end + 1] ?? "";
+    at = end + 2;
   }
-  return { text: value, end: at };
+}
+
+/** Where the first of these begins, or the text's end. */
+function nextOf(text: string, from: number, marks: readonly string[]): number {
+  const firsts = marks.map((mark) => mark.charCodeAt(0));
+  for (let at = from; at < text.length; at++) {
+    const index = firsts.indexOf(text.charCodeAt(at));
+    if (index >= 0 && marks.some((mark) => text.startsWith(mark, at))) return at;
+  }
+  return text.length;
 }
