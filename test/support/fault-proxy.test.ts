@@ -68,6 +68,27 @@ test("cuts in the middle of a chunk after so many bytes", async () => {
   expect(received).toBeLessThan(1000);
 });
 
+test("what arrives before a cut is the beginning of what was sent, however much is on its way", async () => {
+  const sent = Buffer.alloc(8 * 1024 * 1024);
+  for (let at = 0; at < sent.length; at += 4) sent.writeUInt32BE(at, at);
+  const source = createServer((socket) => socket.on("error", () => {}).end(sent));
+  source.listen(0, "127.0.0.1");
+  await once(source, "listening");
+  await using flood = await startFaultProxy((source.address() as AddressInfo).port);
+  for (let i = 1; i <= 10; i++) {
+    flood.cutAfterBytes(i * 300_000);
+    const client = connect(flood.port, "127.0.0.1");
+    clients.push(client);
+    const chunks: Buffer[] = [];
+    client.on("error", () => {}).on("data", (chunk: Buffer) => chunks.push(chunk));
+    await new Promise((resolve) => client.once("close", resolve));
+    const received = Buffer.concat(chunks);
+    expect(received.length).toBeLessThan(sent.length);
+    expect(received.equals(sent.subarray(0, received.length))).toBe(true);
+  }
+  source.close();
+});
+
 test("refuses new connections", async () => {
   proxy.mode = "refuse";
   const client = connect(proxy.port, "127.0.0.1");

@@ -123,6 +123,8 @@ export class FaultProxy {
       if (fromServer) this.bytesFromServer += chunk.length;
       if (this.bytesFromServer > this.#cutAfterBytes) {
         to.write(chunk.subarray(0, chunk.length >> 1));
+        // The socket may have more before the connections are cut: behind a half it would be another stream.
+        pair.forgotten = true;
         this.#cutAfterBytes = Number.POSITIVE_INFINITY;
         setImmediate(() => this.cut("rst"));
         return;
