@@ -42,6 +42,8 @@ class Soak {
   faults = 0;
   peakMib = 0;
   readonly byKind = new Map<string, number>();
+  /** The last harms with their times: what failed may be the one before's doing. */
+  #trail: string[] = [];
   readonly #scene: Scene;
   readonly #proxy: FaultProxy;
   readonly #random: Random;
@@ -72,14 +74,37 @@ class Soak {
   async harm(): Promise<void> {
     const name = this.#random.pick(Object.keys(HARMS));
     await this.measure();
-    await HARMS[name]?.(this.#victim());
+    this.#mustRun();
+    this.#trail = [...this.#trail.slice(-4), `${timeOfDay()} ${name}`];
+    try {
+      await HARMS[name]?.(this.#victim());
+    } catch (error) {
+      throw new Error(`a harm failed after ${this.#trail.join(", ")}\n${await this.#slots()}`, {
+        cause: error,
+      });
+    }
     this.faults++;
     this.byKind.set(name, (this.byKind.get(name) ?? 0) + 1);
-    if (!this.daemon.isRunning)
-      throw new Error(`the daemon stopped by itself after: ${name}\n${this.daemon.story()}`);
+    this.#mustRun();
     const changed = await this.#scene.stage.changedKeys();
     if (changed.length > 0)
-      throw new Error(`published twice or changed after: ${name}: ${changed.join(", ")}`);
+      throw new Error(`published twice or changed after ${this.#trail.join(", ")}: ${changed.join(", ")}`);
+  }
+
+  #mustRun(): void {
+    if (this.daemon.isRunning) return;
+    throw new Error(`the daemon stopped by itself after ${this.#trail.join(", ")}\n${this.daemon.story()}`);
+  }
+
+  /** Who has the slot, for a failure's message. */
+  async #slots(): Promise<string> {
+    const rows = this.#scene.sql(
+      `SELECT slot_name, slot.active, slot.active_pid, wal_status, confirmed_flush_lsn, application_name,
+              activity.state, wait_event, backend_start, client_port
+         FROM pg_replication_slots slot FULL JOIN
+              (SELECT * FROM pg_stat_activity WHERE backend_type = 'walsender') activity ON pid = slot.active_pid`,
+    );
+    return JSON.stringify(await rows.catch(String));
   }
 
   /** The peak is a process's own, so it is asked for before that ends. */
@@ -106,8 +131,12 @@ class Soak {
   }
 }
 
+function timeOfDay(): string {
+  return new Date().toISOString().slice(11, 19);
+}
+
 function say(text: string): void {
-  console.log(`${new Date().toISOString().slice(11, 19)} ${text}`);
+  console.log(`${timeOfDay()} ${text}`);
 }
 
 /** Drains, compares, and goes on with a new daemon and a new workload. */
