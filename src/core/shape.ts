@@ -49,9 +49,13 @@ export interface LargeRow {
 /** The longest of a row's values, by the names of their columns; null and unknown ones have no length. */
 export function longestOf(
   columns: readonly string[],
-  values: readonly ({ readonly length: number } | null | undefined)[],
+  values: readonly (string | { readonly length: number } | null | undefined)[],
 ): LargeRow["longest"] {
+  const bytesOf = (index: number): number => {
+    const value = values[index];
+    return typeof value === "string" ? Buffer.byteLength(value) : (value?.length ?? 0);
+  };
   return columns
-    .map((column, index) => ({ column, bytes: values[index]?.length ?? 0 }))
+    .map((column, index) => ({ column, bytes: bytesOf(index) }))
     .reduce((longest, one) => (one.bytes > longest.bytes ? one : longest), { column: "", bytes: 0 });
 }

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { messageOf, OperatorError, ReplacedError, TransientError } from "../core/errors.ts";
 import { tableFilter } from "../core/globs.ts";
 import { MemoryAccount } from "../core/memory.ts";
@@ -23,7 +24,7 @@ export const LEAST_ROW_BYTES = 40 * 1024 * 1024;
 const STREAM_SHARE = 0.6;
 /** Share of the stream's memory that may be held before the open batch closes at the next commit. */
 const BATCH_SHARE = 0.5;
-/** Part of shutdown.timeout that is left for saying goodbye. */
+/** Part of shutdown.timeout that is left for saying goodbye; whatever is on its way to the stage ends within it, or in vain. */
 const FAREWELL_MS = 2_000;
 
 export interface Attempt {
@@ -193,7 +194,7 @@ async function live(parts: LockParts, living: Living): Promise<void> {
     copying.stop();
     // What still waits for an answer may wait on a connection that is only half there.
     parts.sql.close();
-    await Promise.allSettled(failing.slice(1));
+    await Promise.race([Promise.allSettled(failing.slice(1)), delay(FAREWELL_MS, undefined, { ref: false })]);
   }
 }
 

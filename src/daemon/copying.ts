@@ -41,9 +41,9 @@ export class Copying {
   readonly #inSession = new Set<number>();
   readonly #refusedUntilMs = new Map<number, number>();
   readonly #sessions = new Set<Session>();
+  readonly #running = new Set<Promise<void>>();
   #wake: () => void = () => {};
   #woken: Promise<void>;
-  #running = 0;
 
   constructor(parts: LockParts, own: CopyingParts) {
     this.#parts = parts;
@@ -62,14 +62,14 @@ export class Copying {
     for (const session of this.#sessions) void session.close();
   }
 
-  /** Until stopped. Rejects as soon as a session fails for good; the others end with the attempt. */
+  /** Until stopped and every session has ended. Rejects as soon as one fails for good; the others end with the attempt. */
   async run(signal: AbortSignal): Promise<void> {
     const ended = AbortSignal.any([signal, this.#stopping.signal]);
     let failure: unknown = null;
     while (!ended.aborted && failure === null) {
       const oids = this.#waiting();
       this.#showState(oids);
-      if (oids.length > 0 && this.#running < MAX_SESSIONS) {
+      if (oids.length > 0 && this.#running.size < MAX_SESSIONS) {
         this.#begin(oids, ended, (error) => {
           failure ??= error;
           this.#wake();
@@ -81,6 +81,7 @@ export class Copying {
     }
     this.#forgetWaits();
     if (failure !== null && !ended.aborted) throw failure;
+    await Promise.all(this.#running);
   }
 
   #nextWake(): Promise<void> {
@@ -114,15 +115,15 @@ export class Copying {
   }
 
   #begin(oids: readonly number[], ended: AbortSignal, failed: (error: unknown) => void): void {
-    this.#running++;
     for (const oid of oids) this.#inSession.add(oid);
-    void this.#session(oids, ended)
+    const running = this.#session(oids, ended)
       .catch(failed)
-      .finally(() => {
-        this.#running--;
+      .then(() => {
+        this.#running.delete(running);
         for (const oid of oids) this.#inSession.delete(oid);
         this.#wake();
       });
+    this.#running.add(running);
   }
 
   /** Sessions for these tables, until they are copied or given up; a lost connection is followed by the next session. */

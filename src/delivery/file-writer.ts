@@ -1,4 +1,5 @@
 import { Compressor } from "../csv/compressor.ts";
+import { beforeLargePiece } from "../core/garbage.ts";
 import type { Compression } from "../core/layout.ts";
 import type { MemoryAccount } from "../core/memory.ts";
 import type { PackPlace } from "./pack.ts";
@@ -111,6 +112,7 @@ export class FileWriter {
     }
     this.#compressor.write(this.buffer.subarray(0, this.end), this.buffer.length);
     this.#chunksBytes += this.end;
+    beforeLargePiece(bytes);
     this.buffer = Buffer.allocUnsafeSlow(Math.max(CHUNK_BYTES, bytes));
     memory.hold(this.buffer.length);
     this.end = 0;

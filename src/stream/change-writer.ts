@@ -138,7 +138,7 @@ export class ChangeWriter {
   }
 
   /** `bytes` is the row's length as CSV. */
-  tellIfLarge(encoder: TableEncoder, values: readonly Value[], bytes: number): void {
+  tellIfLarge(encoder: TableEncoder, values: DeferredRow["values"], bytes: number): void {
     if (bytes <= LARGE_ROW_BYTES) return;
     const { shape } = encoder;
     const key = encoder.isBag ? [] : encoder.key.map((i) => String(values[i]));

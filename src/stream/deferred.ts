@@ -8,8 +8,8 @@ import type { OpenFile, TableEncoder } from "./table-encoder.ts";
 export interface DeferredRow {
   readonly encoder: TableEncoder;
   readonly head: RowHead;
-  /** Copies: the receive buffer is gone by the time they are written. */
-  readonly values: readonly Value[];
+  /** Copies: the receive buffer is gone by the time they are written. Texts were read back. */
+  readonly values: readonly (Value | string)[];
   readonly bytes: number;
 }
 
@@ -28,25 +28,34 @@ const MOST_KEYS = 500;
 const GROWTH = 4;
 const ANSWER_BYTES = 4 * 1024 * 1024;
 
+/** What to do with filled rows, answer by answer. */
+export interface Filled {
+  readonly write: (rows: readonly DeferredRow[]) => void;
+  /** Called after each write, when the answer is not held any more. */
+  readonly relieve: () => Promise<void>;
+}
+
 /**
- * Fills the unchanged values of `rows` and hands them to `write` answer by answer, so that never more than one is in
+ * Fills the unchanged values of `rows` and hands them on answer by answer, so that never more than one is in
  * memory. A row that is gone meanwhile keeps its values unchanged: a later change in the stream says that it went. So
  * may a value be newer than its change: a later change then says the same.
  */
 export async function fillUnchanged(
   rows: readonly DeferredRow[],
   readBack: ReadBack,
-  write: (filled: readonly DeferredRow[]) => Promise<void>,
+  { write, relieve }: Filled,
 ): Promise<void> {
   for (const encoder of new Set(rows.map((row) => row.encoder))) {
     const group = rows.filter((row) => row.encoder === encoder);
     let keys = FIRST_KEYS;
     for (let at = 0; at < group.length;) {
       const slice = group.slice(at, at + keys);
-      const filled = await fill(encoder, slice, readBack);
       at += slice.length;
-      keys = nextKeys(keys, filled);
-      await write(filled);
+      keys = await fill(encoder, slice, readBack).then((filled) => {
+        write(filled);
+        return nextKeys(keys, filled);
+      });
+      await relieve();
     }
   }
 }
@@ -58,8 +67,8 @@ function nextKeys(keys: number, filled: readonly DeferredRow[]): number {
   return Math.max(1, Math.min(keys * GROWTH, affordable, MOST_KEYS));
 }
 
-function bytesOf(values: readonly Value[]): number {
-  return values.reduce((sum, value) => sum + (value?.length ?? 0), 0);
+function bytesOf(values: readonly (Value | string)[]): number {
+  return values.reduce((sum: number, value) => sum + (value?.length ?? 0), 0);
 }
 
 /** Asks for the columns that one of the rows misses. */
@@ -81,18 +90,13 @@ async function fill(
 
 /** `now` holds the current values of the `asked` columns, or is null if there is no such row. */
 function merge(
-  values: readonly Value[],
+  values: readonly (Value | string)[],
   asked: readonly number[],
   now: readonly (string | null)[] | null,
-): Value[] {
+): (Value | string)[] {
   const merged = [...values];
   asked.forEach((index, i) => {
-    if (merged[index] !== undefined || !now) return;
-    const current = now[i];
-    merged[index] =
-      current === null || current === undefined
-        ? (current as null | undefined)
-        : Buffer.from(current, "utf8");
+    if (now && merged[index] === undefined) merged[index] = now[i];
   });
   return merged;
 }

@@ -4,7 +4,7 @@ import { formatTimestamp } from "../csv/header.ts";
 import type { DeliveredFile, Delivery } from "../delivery/delivery.ts";
 import { heldBytes } from "../delivery/file-writer.ts";
 import { Batch, type BatchParts } from "./batch.ts";
-import { fillUnchanged, writeValues, type ReadBack } from "./deferred.ts";
+import { fillUnchanged, writeValues, type DeferredRow, type ReadBack } from "./deferred.ts";
 import { isDue, shouldRecordIdle, TICK_MS, type DueLimits } from "./due.ts";
 import { StreamReader, type ReaderParts } from "./reader.ts";
 import type { TableEncoder, TableFacts } from "./table-encoder.ts";
@@ -324,14 +324,17 @@ export class Pump {
     const rows = this.#reader.writer.takeDeferred();
     if (rows.length === 0) return Promise.resolve();
     const { batch } = filling;
-    const filled = fillUnchanged(rows, this.#parts.readBack, async (complete) => {
-      for (const row of complete) {
-        const file = batch.fileFor(row.encoder, row.head.transaction);
-        const bytes = writeValues(file, row);
-        batch.wrote(file, bytes);
-        this.#reader.writer.tellIfLarge(row.encoder, row.values, bytes);
-      }
-      if (this.#isShort) await this.#relieve(batch);
+    const write = (row: DeferredRow): void => {
+      const file = batch.fileFor(row.encoder, row.head.transaction);
+      const bytes = writeValues(file, row);
+      batch.wrote(file, bytes);
+      this.#reader.writer.tellIfLarge(row.encoder, row.values, bytes);
+    };
+    const filled = fillUnchanged(rows, this.#parts.readBack, {
+      write: (complete) => complete.forEach(write),
+      relieve: async () => {
+        if (this.#isShort) await this.#relieve(batch);
+      },
     });
     filled.catch(() => {}); // told to the delivery
     filling.fills.push(filled);

@@ -1,4 +1,5 @@
 import { Buffer } from "node:buffer";
+import { beforeLargePiece } from "../core/garbage.ts";
 import {
   appendQuoted,
   appendTuple,
@@ -119,19 +120,25 @@ export function valuesOf(payload: Buffer, at: number): Value[] {
   return values;
 }
 
-/** A tuple of these values, copied: it may be kept. */
-export function tupleOf(values: readonly Value[]): Buffer {
-  const pieces: Buffer[] = [Buffer.alloc(2)];
-  (pieces[0] as Buffer).writeUInt16BE(values.length);
-  for (const value of values) {
-    if (!value) {
-      pieces.push(Buffer.of(value === null ? NULL : UNCHANGED));
+/** A tuple of these values, copied: it may be kept. A long text is written once, without bytes of its own before. */
+export function tupleOf(values: readonly (Value | string)[]): Buffer {
+  const sizes = values.map((value) => (value ? Buffer.byteLength(value) : 0));
+  const bytes = values.reduce((sum, value, i) => sum + (isSent(value) ? 5 + (sizes[i] ?? 0) : 1), 2);
+  beforeLargePiece(bytes);
+  const tuple = Buffer.allocUnsafe(bytes);
+  let at = tuple.writeUInt16BE(values.length);
+  for (const [i, value] of values.entries()) {
+    if (!isSent(value)) {
+      at = tuple.writeUInt8(value === null ? NULL : UNCHANGED, at);
       continue;
     }
-    const head = Buffer.alloc(5);
-    head.writeUInt8(TEXT);
-    head.writeUInt32BE(value.length, 1);
-    pieces.push(head, value);
+    at = tuple.writeUInt8(TEXT, at);
+    at = tuple.writeUInt32BE(sizes[i] ?? 0, at);
+    at += typeof value === "string" ? tuple.write(value, at) : value.copy(tuple, at);
   }
-  return Buffer.concat(pieces);
+  return tuple;
+}
+
+function isSent(value: Value | string): value is Buffer | string {
+  return value !== null && value !== undefined;
 }
