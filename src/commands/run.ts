@@ -1,3 +1,4 @@
+import { OperatorError } from "../core/errors.ts";
 import { runDaemon } from "../daemon/daemon.ts";
 import { openParts } from "../daemon/open.ts";
 import type { DaemonParts } from "../daemon/parts.ts";
@@ -20,6 +21,12 @@ export async function run(context: CommandContext): Promise<number> {
     }
     parts.log.warn("not drained within shutdown.timeout: what is left is sent again at the next start");
     return EXIT.unexpected;
+  } catch (error) {
+    if (error instanceof OperatorError) {
+      observations.blocked(error.message, error.mend);
+      await http?.lastWord(context.signal);
+    }
+    throw error;
   } finally {
     await http?.close();
     store.close();

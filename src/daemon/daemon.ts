@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { BusyError, OperatorError, ReplacedError, TransientError, UploadLostError } from "../core/errors.ts";
+import { BusyError, ReplacedError, TransientError, UploadLostError } from "../core/errors.ts";
 import { patience } from "../delivery/patience.ts";
 import { FailureLog } from "../observe/failures.ts";
 import { lagJson } from "../observe/status-json.ts";
@@ -30,9 +30,6 @@ export async function runDaemon(parts: DaemonParts, stop: AbortSignal): Promise<
   observations.start();
   try {
     return await attempts(parts, stop);
-  } catch (error) {
-    if (error instanceof OperatorError) observations.blocked(error.message, error.mend);
-    throw error;
   } finally {
     clearInterval(lagLines);
     observations.stop();

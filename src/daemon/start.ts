@@ -35,8 +35,8 @@ export function planStart(found: Found): StartPlan {
   if (!state) {
     if (!slot) return { slot: "create" };
     throw new OperatorError(
-      `slot ${identity.slot} exists, and the stage has no log: it belongs to another pipeline, or the stage was emptied`,
-      "choose another source.slot or the right stage.url; or, if nobody needs the slot, run `pgstage teardown --yes` and start again",
+      `slot ${identity.slot} exists, and the stage has no log: the stage is not mounted or was emptied, or the slot belongs to another pipeline`,
+      "mount or restore the stage, or choose another source.slot or the right stage.url; or, if nobody needs the slot, run `pgstage teardown --yes` and start again",
     );
   }
   if (!slot) {

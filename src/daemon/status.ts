@@ -13,7 +13,7 @@ import { describeSource, type Settings } from "../settings/settings.ts";
 import type { Store } from "../stores/store.ts";
 import { statusOf } from "./reports.ts";
 import { branchPoint, identifySystem, identityOf } from "./source-facts.ts";
-import { planStart } from "./start.ts";
+import { planStart, refuseLostSlot } from "./start.ts";
 
 /** Documents whose batches are shown. */
 const BATCHES = 10;
@@ -125,6 +125,8 @@ async function situationOf(settings: Settings, { server, log, isStageKnown }: Kn
   }
   const { slot } = server;
   if (slot?.active) return running(slot, log);
+  const lost = slot === null ? null : lossOf(slot, name);
+  if (lost) return { state: "blocked", problem: lost.message, mend: lost.mend };
   if (!isStageKnown) return stopped(() => `No daemon runs, and the stage cannot be read: see the notice.`);
   const problem = await problemOf(settings, server, log);
   if (problem) return { state: "blocked", problem: problem.message, mend: problem.mend };
@@ -167,6 +169,17 @@ function openWords({ lag }: Status): string {
 
 function stagedWords({ tableCounts }: Status): string {
   return tableCounts.total === 0 ? "" : ` The stage holds ${countOf(tableCounts.total, "table")}.`;
+}
+
+/** A lost slot is lost whether the stage can be read or not. */
+function lossOf(slot: SlotInfo, name: string): OperatorError | null {
+  try {
+    refuseLostSlot(slot, name);
+    return null;
+  } catch (error) {
+    if (error instanceof OperatorError) return error;
+    throw error;
+  }
 }
 
 /** Why the next start would refuse, by the same decision. */

@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { monitorEventLoopDelay } from "node:perf_hooks";
+import { setTimeout as delay } from "node:timers/promises";
 import { messageOf, OperatorError } from "../core/errors.ts";
 import type { Status } from "../core/status.ts";
 import { pageAssets, type Asset } from "./assets.ts";
@@ -18,6 +19,8 @@ export interface HttpOptions {
 
 export interface HttpServer {
   readonly port: number;
+  /** Resolves when a page that is open has had the time to ask once more, or `signal` says; at once if none is. */
+  lastWord(signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -36,8 +39,10 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer | null
 /** As startHttp, but with port 0 on any free port. */
 export async function listen(options: HttpOptions): Promise<HttpServer> {
   const health = watchEventLoop();
+  let askedMs = Number.NEGATIVE_INFINITY;
   const routes = makeRoutes(options, health.delayedMs);
   const server = createServer((request, response) => {
+    if (request.url?.startsWith("/status") === true) askedMs = performance.now();
     void answer(routes, request, response);
   });
   server.maxConnections = MAX_CONNECTIONS;
@@ -51,6 +56,10 @@ export async function listen(options: HttpOptions): Promise<HttpServer> {
   server.unref();
   return {
     port: (server.address() as AddressInfo).port,
+    lastWord: async (signal) => {
+      if (performance.now() - askedMs > ONLOOKER_MS) return;
+      await delay(LAST_WORD_MS, undefined, { signal }).catch(() => {});
+    },
     close: async () => {
       health.stop();
       await new Promise<void>((resolve) => {
@@ -62,6 +71,9 @@ export async function listen(options: HttpOptions): Promise<HttpServer> {
 }
 
 const MAX_CONNECTIONS = 256;
+/** An open page asks every two seconds: who has not asked for so long does not look any more. */
+const ONLOOKER_MS = 5_000;
+const LAST_WORD_MS = 3_000;
 
 async function listening(server: Server, { host, port }: HttpOptions): Promise<void> {
   try {

@@ -23,6 +23,8 @@ const BAR_WIDTH = 20;
 export function lagLine(lag: LagFields): string {
   const { ranges = 0, ranges_done: done = 0, open_rows: rows = 0, open_bytes: bytes = 0 } = lag;
   const parts = [lag.state ?? "starting"];
+  // First, because the line is cut at the terminal's width.
+  if (lag.problems !== undefined) parts.push(lag.problems.map((id) => id.replaceAll("-", " ")).join(", "));
   if (ranges > 0) parts.push(`${progressBar(done, ranges)} ${done}/${ranges} ranges`);
   if (isKnown(lag.lag_seconds)) parts.push(behind(lag.lag_seconds, lag.lag_bytes));
   if (lag.staged_lsn) parts.push(`staged to ${lag.staged_lsn}`);
@@ -30,7 +32,6 @@ export function lagLine(lag: LagFields): string {
   if (isKnown(lag.slot_retained_bytes)) parts.push(`slot holds ${humanBytes(lag.slot_retained_bytes)}`);
   if (isKnown(lag.wal_exhausted_in_seconds))
     parts.push(`slot lost in ${humanSeconds(lag.wal_exhausted_in_seconds)}`);
-  if (lag.problems !== undefined) parts.push(lag.problems.map((id) => id.replaceAll("-", " ")).join(", "));
   return parts.join(" · ");
 }
 

@@ -52,7 +52,7 @@ export const METRICS = [
     "Time until the slot is lost at this growth; absent while it does not grow.",
   ),
   gauge("pgstage_source_up", "1", "0 while the database does not answer."),
-  gauge("pgstage_store_up", "1", "0 while the stage cannot be written."),
+  gauge("pgstage_store_up", "1", "0 while the stage cannot be used."),
   gauge("pgstage_tables", "tables", "Captured tables by phase of their copy.", ["phase"]),
   gauge(
     "pgstage_tables_insert_only",

@@ -47,7 +47,7 @@ export const NOTICES = {
   "store-failing": {
     level: "error",
     title: "stage unreachable",
-    message: "The stage cannot be written: {problem}",
+    message: "The stage cannot be used: {problem}",
     mend: "See to the bucket or directory, its permissions and the network; pgstage keeps trying, and WAL waits at the source meanwhile.",
     shownForMs: "until cleared",
   },
@@ -103,7 +103,7 @@ export const NOTICES = {
     level: "warn",
     title: "slot creation waits",
     message:
-      "Postgres cannot make the slot before every transaction that runs now has ended; it waits for {holder}.",
+      "A copy or the stream cannot begin: Postgres makes a slot only when every transaction that runs now has ended. It waits for {holder}.",
     mend: "End that transaction: commit it, or SELECT pg_terminate_backend(pid).",
     shownForMs: "until cleared",
   },

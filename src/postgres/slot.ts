@@ -16,7 +16,7 @@ export interface SlotInfo {
   readonly walStatus: string | null;
   /** WAL bytes until it is lost; null if max_slot_wal_keep_size does not limit it. */
   readonly safeWalBytes: number | null;
-  /** From 16 on: why it cannot be used any more. */
+  /** From 17 on: why it cannot be used any more. */
   readonly invalidation: string | null;
 }
 
@@ -25,12 +25,8 @@ export async function readSlot(
   slot: string,
   serverVersion: number,
 ): Promise<SlotInfo | null> {
-  const invalidation =
-    serverVersion >= 17
-      ? "invalidation_reason"
-      : serverVersion >= 16
-        ? "CASE WHEN conflicting THEN 'conflict' END"
-        : "NULL";
+  // 16 says `conflicting` of every invalidated slot, whatever the reason; wal_status is "lost" then.
+  const invalidation = serverVersion >= 17 ? "invalidation_reason" : "NULL";
   const { rows } = await client.query<
     Record<string, string | null> & { active: boolean; active_pid: number | null }
   >(
@@ -126,11 +122,14 @@ function explainSlotError(error: unknown, slot: string, waitMs: number): unknown
   }
 }
 
-/** Who keeps a new slot waiting, oldest first, in words: `pid 4711 (app, idle in transaction for 12 min)`. */
+/**
+ * Who keeps a new slot waiting, oldest first, in words: `pid 4711 (app, idle in transaction since 2026-11-22 07:03:12
+ * UTC)`. When, and not for how long: that would be wrong a moment later.
+ */
 export async function blockersOf(client: ClientBase): Promise<string[]> {
   const { rows } = await client.query<{ who: string }>(
-    `SELECT pg_catalog.format('pid %s (%s, %s for %s s)', pid, coalesce(nullif(application_name, ''), usename::text), state,
-                   pg_catalog.round(extract(epoch FROM pg_catalog.now() - xact_start))) AS who, xact_start
+    `SELECT pg_catalog.format('pid %s (%s, %s since %s UTC)', pid, coalesce(nullif(application_name, ''), usename::text), state,
+                   pg_catalog.to_char(xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')) AS who, xact_start
        FROM pg_catalog.pg_stat_activity
       WHERE backend_xid IS NOT NULL AND pid <> pg_catalog.pg_backend_pid()
       UNION ALL

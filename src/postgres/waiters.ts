@@ -32,12 +32,12 @@ export async function cancelBackend(client: Client, pid: number): Promise<void> 
   await client.query("SELECT pg_catalog.pg_cancel_backend($1)", [pid]);
 }
 
-/** Who has locked these tables so that nobody can read them, in words: `pid 4711 (psql, idle in transaction for 12 s)`. */
+/** Who has locked these tables so that nobody can read them, in words: `pid 4711 (psql, idle in transaction since 2026-11-22 07:03:12 UTC)`. */
 export async function lockersOf(client: Client, oids: readonly number[]): Promise<string[]> {
   const { rows } = await client.query<{ who: string }>(
     `SELECT DISTINCT CASE WHEN l.pid IS NULL THEN 'a prepared transaction'
-              ELSE pg_catalog.format('pid %s (%s, %s for %s s)', l.pid, coalesce(nullif(a.application_name, ''), a.usename::text),
-                a.state, pg_catalog.round(extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start))) END AS who
+              ELSE pg_catalog.format('pid %s (%s, %s since %s UTC)', l.pid, coalesce(nullif(a.application_name, ''), a.usename::text),
+                a.state, pg_catalog.to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')) END AS who
        FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
       WHERE l.locktype = 'relation' AND l.relation = ANY ($1::oid[]) AND l.granted AND l.mode = 'AccessExclusiveLock'
         AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())`,

@@ -40,6 +40,7 @@ function explain(code: string): string {
     ENOSPC: "no space left on the device",
     EDQUOT: "the disk quota is exhausted",
     EIO: "the disk answers with an input/output error",
+    ENOTDIR: "a part of this path is not a folder",
     ENOENT: "it vanished while it was written",
   };
   const text = known[code];

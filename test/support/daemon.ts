@@ -161,10 +161,15 @@ export class Daemon {
     given.abort();
   }
 
+  /** Where it answers HTTP, without a closing slash. */
+  get address(): string {
+    return `http://127.0.0.1:${this.#port}`;
+  }
+
   /** What `/status` says; null while it is not there. */
   async status(): Promise<StatusJson | null> {
     try {
-      const answer = await fetch(`http://127.0.0.1:${this.#port}/status`, {
+      const answer = await fetch(`${this.address}/status`, {
         signal: AbortSignal.timeout(2000),
       });
       return answer.ok ? ((await answer.json()) as StatusJson) : null;

@@ -17,7 +17,7 @@ describe("notice board", () => {
       {
         id: "store-failing",
         level: "error",
-        message: "The stage cannot be written: try 1000",
+        message: "The stage cannot be used: try 1000",
         mend: NOTICES["store-failing"].mend,
         since: "1970-01-01T00:00:00.001Z",
         count: 1_000,

@@ -22,7 +22,7 @@ describe("the state in words", () => {
       copying:
         "Copying: 2 of 6 tables done, 12 % of the planned ranges; changes are streamed meanwhile, up to date but for the last 49 s; 25,618 rows will be published with the next batch.",
       behind:
-        "The stage cannot be written: PutObject on acme-analytics-stage: 503 SlowDown, please reduce your request rate. That has been so for 19 min 49 s. Nothing is lost: what is not published waits at the source as WAL, which has room for 4.9 GiB more, about 19 min at this pace.",
+        "The stage cannot be used: PutObject on acme-analytics-stage: 503 SlowDown, please reduce your request rate. That has been so for 19 min 49 s. Nothing is lost: what is not published waits at the source as WAL, which has room for 4.9 GiB more, about 19 min at this pace.",
       sourceDown:
         "The database does not answer: connect ECONNREFUSED 10.0.3.17:5432. That has been so for 2 min 59 s. What it commits meanwhile waits there; pgstage keeps trying.",
       blocked:

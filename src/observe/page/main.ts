@@ -14,6 +14,7 @@ const SHOWN_TABLES = 50;
 
 const filter = byId("filter") as HTMLInputElement;
 let lastAnswerMs: number | null = null;
+let isBlocked = false;
 let timer: number | undefined;
 let asking: AbortController | undefined;
 
@@ -38,6 +39,7 @@ async function ask(): Promise<void> {
 
 function show(status: StatusJson, wanted: string): void {
   lastAnswerMs = Date.now();
+  isBlocked = status.state === "blocked";
   document.body.classList.remove("stale");
   byId("lost").hidden = true;
   say(byId("contact-text"), `Live, ${clockTime(status.now)} UTC`);
@@ -55,9 +57,11 @@ function showLost(): void {
   lost.hidden = false;
   say(
     lost,
-    "The daemon does not answer: what is shown here is old. It may have ended, or the network is down; trying again every 2 s.",
+    isBlocked
+      ? "The daemon has ended, because an operator must act: what is wrong, and what mends it, is below. The page goes on when it is started again."
+      : "The daemon does not answer: what is shown here is old. It may have ended, or the network is down; trying again every 2 s.",
   );
-  document.title = "no answer · pgstage";
+  document.title = `${isBlocked ? "Blocked, ended" : "no answer"} · pgstage`;
 }
 
 let typing: number | undefined;
