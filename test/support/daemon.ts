@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { freePort } from "../../src/embedded/ports.ts";
@@ -73,6 +74,8 @@ export class Daemon {
       PATH: process.env["PATH"],
       PGSTAGE_SOURCE_URL: options.source,
       PGSTAGE_HTTP_PORT: String(port),
+      // Newer versions of Node start faster with it.
+      NODE_COMPILE_CACHE: join(dirname(main), "../../compiled"),
       ...FAST,
       ...options.stage,
       ...options.settings,
