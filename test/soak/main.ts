@@ -63,6 +63,7 @@ class Soak {
   async next(): Promise<Daemon> {
     const url = new URL(this.#scene.url);
     url.port = String(this.#proxy.port);
+    this.#proxy.cutAfterBytes(Number.POSITIVE_INFINITY);
     this.#daemon = await this.#scene.daemon(
       { ...this.#random.pick(SETTINGS), PGSTAGE_LOG_LEVEL: "info" },
       url.href,
@@ -75,6 +76,8 @@ class Soak {
     const name = this.#random.pick(Object.keys(HARMS));
     await this.measure();
     this.#mustRun();
+    // Where the source cannot be reached at the start, a daemon says so and stops: that is not what is tried here.
+    if (!name.startsWith("kill")) await this.daemon.line("lag");
     this.#trail = [...this.#trail.slice(-4), `${timeOfDay()} ${name}`];
     try {
       await HARMS[name]?.(this.#victim());
