@@ -1,5 +1,5 @@
 import type { LogFile } from "../core/document.ts";
-import { formatLsn, laterLsn, NO_LSN, type Lsn } from "../core/lsn.ts";
+import { formatLsn, laterLsn, type Lsn } from "../core/lsn.ts";
 import type { BatchStatus, Lag, Notice, PipelineState, Status, TableStatus } from "../core/status.ts";
 import {
   addSample,
@@ -261,7 +261,8 @@ export class Observations {
       state: this.#state,
       ...numbers,
       stagedLsn: position.stagedLsn,
-      sourceLsn: this.#sourceAtLeast(position),
+      // The newest sample is a moment old: what is published since was there, too.
+      sourceLsn: this.#sourceLsn === null ? null : laterOf(this.#sourceLsn, position.stagedLsn),
       openRows: position.openRows,
       openBytes: position.openBytes,
       slotRetainedBytes: budget?.retainedBytes ?? null,
@@ -301,11 +302,6 @@ export class Observations {
     const position = this.#position();
     this.#clearLsn = clearLsn({ ...position, quietLsn: laterOf(position.quietLsn, this.#clearLsn) });
     return { ...position, quietLsn: this.#clearLsn };
-  }
-
-  /** The newest sample is a moment old: what is published since was there, too. */
-  #sourceAtLeast({ stagedLsn }: StreamPosition): Lsn | null {
-    return this.#sourceLsn === null ? null : laterLsn(this.#sourceLsn, stagedLsn ?? NO_LSN);
   }
 
   /** A blocked daemon listens to nobody. */

@@ -195,6 +195,10 @@ describe("the status line", () => {
         wal_exhausted_in_seconds: 7200,
       }),
     ).toBe("streaming · all staged · slot holds 16 MiB · slot lost in 2 h");
+    // What is wrong is not what a narrow terminal cuts off.
+    expect(lagLine({ state: "streaming", lag_seconds: 90, problems: ["store-failing"] })).toBe(
+      "streaming · store failing · 1 min 30 s behind",
+    );
   });
 
   it("has bars that are never too long", () => {

@@ -1,5 +1,6 @@
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
 import { OperatorError } from "../../src/core/errors.ts";
 import { listen, startHttp, type HttpServer } from "../../src/observe/http.ts";
@@ -20,11 +21,28 @@ async function serve(scene: SceneName): Promise<string> {
   return `http://127.0.0.1:${server.port}`;
 }
 
+async function settledWithin(work: Promise<void> | undefined, ms: number): Promise<boolean> {
+  return Promise.race([work?.then(() => true), delay(ms, false)]).then((isSettled) => isSettled === true);
+}
+
 async function statusOf(url: string): Promise<StatusJson> {
   return (await (await fetch(url)).json()) as StatusJson;
 }
 
 describe("HTTP", () => {
+  it("waits at the end for a page that is open, and for nobody else", async () => {
+    const address = await serve("blocked");
+    const [server] = servers;
+    await fetch(`${address}/readyz`);
+    await expect(settledWithin(server?.lastWord(new AbortController().signal), 500)).resolves.toBe(true);
+    await statusOf(`${address}/status?tables=50`);
+    const told = new AbortController();
+    const word = server?.lastWord(told.signal);
+    expect(await settledWithin(word, 500)).toBe(false);
+    told.abort();
+    expect(await settledWithin(word, 500)).toBe(true);
+  });
+
   it("answers /healthz while the process works", async () => {
     const response = await fetch(`${await serve("blocked")}/healthz`);
     expect([response.status, await response.text()]).toEqual([200, "ok\n"]);

@@ -37,6 +37,17 @@ describe("observations", () => {
     ).toEqual(new Set([4]));
   });
 
+  it("have the source no earlier than what is staged of it, although it was asked a moment ago", () => {
+    const scene = newScene(60);
+    scene.observations.sourceSampled({ sourceLsn: lsnAt(10) });
+    scene.position = { ...NO_POSITION, stagedLsn: lsnAt(20) };
+    expect(scene.observations.lag()).toMatchObject({
+      sourceLsn: lsnAt(20),
+      stagedLsn: lsnAt(20),
+      lagBytes: 0,
+    });
+  });
+
   it("stay bounded over a long time", () => {
     const scene = newScene(7_200);
     scene.pass(7_200, (second) =>
