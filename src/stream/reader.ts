@@ -57,6 +57,8 @@ export class StreamReader {
   }
 
   read(payload: Buffer): void {
+    // Up to 13 an origin that the transaction itself has made is sent as nothing (pgoutput.c, pgoutput_begin_txn).
+    if (payload.length === 0) return;
     const tag = payload.readUInt8(0);
     switch (tag) {
       case INSERT:

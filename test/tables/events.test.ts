@@ -249,6 +249,25 @@ describe.each([13, 18] as const)("row events on Postgres %i", (version) => {
     expect((await streamed("prepared")).map(brief)).toEqual(["c 3,c", "c 1,a"]);
   });
 
+  test("transactions of a replication origin, also of one that they make themselves, and others' messages", async () => {
+    await make("replicated", "id int PRIMARY KEY, v text", "INSERT INTO replicated VALUES (1, 'a')");
+    const name = `origin_${version}`;
+    await at.pipeline.sql(
+      `SELECT pg_replication_origin_create('${name}'), pg_replication_origin_session_setup('${name}');
+       INSERT INTO replicated VALUES (2, 'with its origin');
+       COMMIT;
+       BEGIN;
+       SELECT pg_replication_origin_xact_setup('0/1234', now());
+       UPDATE replicated SET v = 'from elsewhere' WHERE id = 1;
+       COMMIT;
+       SELECT pg_replication_origin_session_reset();
+       SELECT pg_logical_emit_message(true, 'pgstage', 'not ours'), pg_logical_emit_message(false, 'other', repeat('x', 3000000));
+       INSERT INTO replicated VALUES (3, 'after')`,
+    );
+    const rows = await streamed("replicated");
+    expect(rows.map(brief)).toEqual(["c 2,with its origin", "u 1,from elsewhere", "c 3,after"]);
+  });
+
   test("several statements on one row in one transaction keep their order", async () => {
     await make("busy", "id int PRIMARY KEY, v text");
     await at.pipeline
