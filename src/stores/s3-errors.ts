@@ -97,9 +97,18 @@ function operatorError(failure: S3Failure, attempt: S3Attempt): Verdict | null {
   if (failure.status === 301) return wrongRegion(failure, attempt);
   if (failure.status === 401 || failure.status === 403) return denied(failure, attempt);
   if (failure.status < 400) return null;
+  if (failure.status === 405 || failure.status === 501) return lacking(failure, attempt);
   return {
     message: `${attempt.target}: the store refuses ${attempt.action}: ${failure.status} ${failure.name}: ${failure.message}`,
     mend: "correct stage.url, stage.endpoint, stage.sse, stage.kmsKeyId or stage.storageClass",
+  };
+}
+
+/** An S3-compatible store that knows only a part of the protocol. */
+function lacking(failure: S3Failure, attempt: S3Attempt): Verdict {
+  return {
+    message: `${attempt.target}: the store does not know ${attempt.action}: ${failure.status} ${failure.name}: ${failure.message}`,
+    mend: "use a store that knows multipart uploads and conditional writes (AWS S3, recent MinIO or Ceph), or a proxy that lets them pass",
   };
 }
 

@@ -94,6 +94,15 @@ describe("classifyS3Error", () => {
     },
   );
 
+  it.each([answered("MethodNotAllowed", 405), answered("NotImplemented", 501)])(
+    "says that a store lacks what is asked of it: $name",
+    (error) => {
+      const { message, mend } = classifyS3Error(error, attempt) as OperatorError;
+      expect(message).toContain(`the store does not know ${attempt.action}`);
+      expect(mend).toContain("use a store that knows multipart uploads and conditional writes");
+    },
+  );
+
   it("names the region of the bucket", () => {
     const redirect = answered("PermanentRedirect", 301, {
       $response: { headers: { "x-amz-bucket-region": "eu-west-1" } },
