@@ -1,11 +1,11 @@
 import type { Buffer } from "node:buffer";
 import { laterLsn, type Lsn } from "../core/lsn.ts";
-import { formatTimestamp } from "../csv/header.ts";
 import type { DeliveredFile, Delivery } from "../delivery/delivery.ts";
 import { heldBytes } from "../delivery/file-writer.ts";
 import { Batch, type BatchParts } from "./batch.ts";
 import { fillUnchanged, writeValues, type DeferredRow, type ReadBack } from "./deferred.ts";
 import { isDue, shouldRecordIdle, TICK_MS, type DueLimits } from "./due.ts";
+import { Filling } from "./filling.ts";
 import { StreamReader, type ReaderParts } from "./reader.ts";
 import type { TableEncoder, TableFacts } from "./table-encoder.ts";
 
@@ -54,19 +54,6 @@ export interface PumpPosition {
   readonly receivedBytes: number;
 }
 
-/** A batch while it fills, with what its log document will say. */
-class Filling {
-  readonly batch: Batch;
-  readonly fills: Promise<void>[] = [];
-  /** Its first transaction, and when that arrived. */
-  opened: { readonly atMs: number; readonly lsn: Lsn; readonly commitMicros: bigint } | null = null;
-  newestCommitMicros = 0n;
-
-  constructor(batch: Batch) {
-    this.batch = batch;
-  }
-}
-
 /**
  * The way of a change from the socket to the acknowledgement. One batch fills while at most one is delivered; a
  * batch closes between two transactions only. Everything runs on the event loop's thread: payloads are read
@@ -112,7 +99,7 @@ export class Pump {
         metadataPrefix,
         startLsn,
         shapeSeen,
-        firstChange: (transaction) => this.#opened(transaction.commitLsn, transaction.committedAtMicros),
+        firstChange: ({ commitLsn, committedAtMicros }) => this.#filling.began(commitLsn, committedAtMicros),
         committed: (endLsn) => this.#committed(endLsn),
       },
       this.#filling.batch,
@@ -199,12 +186,6 @@ export class Pump {
     return this.#filling.opened === null && this.#delivering === null && !this.#reader.insideTransaction;
   }
 
-  #opened(commitLsn: Lsn, committedAtMicros: bigint): void {
-    const filling = this.#filling;
-    filling.opened ??= { atMs: performance.now(), lsn: commitLsn, commitMicros: committedAtMicros };
-    filling.newestCommitMicros = committedAtMicros;
-  }
-
   #committed(endLsn: Lsn): void {
     this.#reachedLsn = laterLsn(this.#reachedLsn, endLsn);
     this.#sealIfDraining();
@@ -263,11 +244,7 @@ export class Pump {
       await Promise.all(filling.fills);
       files = await filling.batch.finish();
       await this.#parts.recordShapes(filling.batch.encoders);
-      const firstLsn = filling.opened?.lsn ?? null;
-      const firstCommittedAt = filling.opened ? formatTimestamp(filling.opened.commitMicros) : null;
-      const committedAt = filling.opened ? formatTimestamp(filling.newestCommitMicros) : null;
-      const about = { endLsn, firstLsn, firstCommittedAt, committedAt };
-      await this.#parts.delivery.submit({ kind, files, events: [], ...about });
+      await this.#parts.delivery.submit({ kind, files, events: [], endLsn, ...filling.span() });
     } catch (error) {
       this.fail(error);
       return;
