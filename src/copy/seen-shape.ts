@@ -1,4 +1,4 @@
-import type { CatalogTable, SeenShape, TableRecord } from "../core/table.ts";
+import type { CatalogTable, SeenShape, Storage, TableRecord } from "../core/table.ts";
 import { isAlike } from "./reasons.ts";
 
 /** What a column of one attnum was or is called, and of which type; the type is not known of dropped ones. */
@@ -11,9 +11,11 @@ interface Candidate {
 /**
  * Whether rows of this shape fit the table as the log knows it or as it is now. A shape that is neither, nor on the
  * way from one to the other, was there only for a while (a column renamed and renamed back, a table that had left):
- * its rows stand in files under names or in texts that no later look at the catalog can explain. Pure.
+ * its rows stand in files under names or in texts that no later look at the catalog can explain. A partition, too, is
+ * one that the log knew or one that is there, or its rows went with it. Pure.
  */
 export function isExplained(shape: SeenShape, record: TableRecord, now: CatalogTable): boolean {
+  if (shape.leaf !== undefined) return [...record.catalog.storages, ...now.storages].some(isLeaf(shape.leaf));
   if (shape.schema !== now.schema || shape.table !== now.name) return false;
   const keys = [record.catalog.key, now.key].map((key) => JSON.stringify(key));
   if (!keys.includes(JSON.stringify(shape.key))) return false;
@@ -29,6 +31,10 @@ export function isExplained(shape: SeenShape, record: TableRecord, now: CatalogT
     behind = found.attnum;
   }
   return true;
+}
+
+function isLeaf(oid: number): (storage: Storage) => boolean {
+  return (storage) => storage.oid === oid;
 }
 
 function candidatesOf(record: TableRecord, now: CatalogTable): Candidate[] {

@@ -100,6 +100,8 @@ export interface SeenShape {
   readonly table: string;
   readonly columns: readonly { readonly name: string; readonly typeOid: number }[];
   readonly key: readonly string[];
+  /** The shape is that of a partition, of which the table got rows: the partition's OID. */
+  readonly leaf?: number;
 }
 
 export function tableName(table: { readonly schema: string; readonly name: string }): string {

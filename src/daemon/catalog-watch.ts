@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { BusyError, messageOf, TransientError } from "../core/errors.ts";
 import type { Shape } from "../core/shape.ts";
-import { formatLsn, type Lsn } from "../core/lsn.ts";
+import { formatLsn } from "../core/lsn.ts";
 import { tableName, type CatalogTable, type SeenShape } from "../core/table.ts";
 import type { Delivery } from "../delivery/delivery.ts";
 import type { State } from "../delivery/state.ts";
@@ -14,6 +14,7 @@ import {
   type Memberships,
 } from "../postgres/publication.ts";
 import { FailureLog } from "../observe/failures.ts";
+import type { SeenRelation } from "../stream/reader.ts";
 import { isLocked } from "../postgres/sql-connection.ts";
 import { compareCatalog } from "./discovery.ts";
 import { pause } from "./pause.ts";
@@ -117,22 +118,37 @@ export class CatalogWatch {
   }
 
   /** The stream shows a relation in another shape than the log knows: perhaps old rows changed, too. */
-  shapeSeen({ shape, commitLsn }: { shape: Shape; commitLsn: Lsn }): void {
+  shapeSeen(relation: SeenRelation): void {
+    const { shape, root } = relation;
+    if (root !== undefined) {
+      this.#partitionSeen(relation, root);
+      return;
+    }
     const known = this.#delivery.state.tables[shape.oid];
     if (known && sameColumns(known.catalog, shape)) return;
     if (!known && !this.#captures(shape.schema, shape.table)) return;
     if (known) {
       onShape(this.#parts, known.catalog, shape);
-      this.#remember(shape, commitLsn);
+      this.#remember(shape.oid, relation);
     }
     this.#soon(AFTER_SHAPE_MS);
   }
 
+  /** No event tells that a partition was dropped or detached: the log has to know of each that rows came from. */
+  #partitionSeen(relation: SeenRelation, root: number): void {
+    const known = this.#delivery.state.tables[root];
+    const { oid } = relation.shape;
+    if (!known || known.catalog.storages.some((storage) => storage.oid === oid)) return;
+    this.#remember(root, relation);
+    this.#soon(AFTER_SHAPE_MS);
+  }
+
   /** Recorded before the rows of this shape are, so that a start knows of it, too. */
-  #remember(shape: Shape, commitLsn: Lsn): void {
-    const { oid, schema, table, key } = shape;
+  #remember(oid: number, { shape, commitLsn, root }: SeenRelation): void {
+    const { schema, table, key } = shape;
     const columns = shape.columns.map(({ name, typeOid }) => ({ name, typeOid }));
-    const seen = { commitLsn: formatLsn(commitLsn), schema, table, columns, key };
+    const leaf = root === undefined ? {} : { leaf: shape.oid };
+    const seen = { commitLsn: formatLsn(commitLsn), schema, table, columns, key, ...leaf };
     const recorded = this.#delivery.record([{ event: "seen", oid, shape: seen }]);
     // A failure is told to whoever submits next.
     this.#remembered = Promise.all([this.#remembered, recorded]).then(

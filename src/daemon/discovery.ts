@@ -76,10 +76,13 @@ function passingReason(
   const { copy } = record;
   if (copy.phase === "pending") return null;
   const firstPoint = parseLsn(copy.firstPoint);
-  const odd = seen.some(
+  const odd = seen.find(
     (shape) => parseLsn(shape.commitLsn) >= firstPoint && !isExplained(shape, record, table),
   );
-  return odd ? "it was altered and altered back meanwhile" : null;
+  if (odd === undefined) return null;
+  return odd.leaf === undefined
+    ? "it was altered and altered back meanwhile"
+    : `partition ${odd.table} was there for a while`;
 }
 
 /** A plan keeps the catalog of its consistent point until it is done. */

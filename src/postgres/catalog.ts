@@ -179,16 +179,23 @@ function versionOf(attributes: readonly AttributeRow[]): string {
 }
 
 /** attnums that identify a row for whoever reads the stage: the identity's, and under FULL the primary key's. */
-function keyOf(row: RelationRow, { indexes }: Facts): readonly number[] {
-  const own = indexes.get(row.oid) ?? [];
+function keyOf(row: RelationRow, facts: Facts): readonly number[] {
+  const own = usableIndexes(row, facts);
   if (row.identity === "i") return own.find((index) => index.is_identity)?.attnums ?? [];
   if (row.identity === "n") return [];
   return own.find((index) => index.is_primary)?.attnums ?? [];
 }
 
+/** A key with a generated column that the stream does not carry identifies nothing there. */
+function usableIndexes(row: RelationRow, { indexes, attributes }: Facts): IndexRow[] {
+  const left = (attributes.get(row.oid) ?? []).filter(({ captured }) => !captured);
+  const isCarried = ({ attnums }: IndexRow): boolean => !left.some(({ attnum }) => attnums.includes(attnum));
+  return (indexes.get(row.oid) ?? []).filter(isCarried);
+}
+
 /** Whether UPDATE and DELETE work while they are published. Source: PostgreSQL, "Replica Identity". */
-function hasIdentity(row: RelationRow, { indexes }: Facts): boolean {
-  const own = indexes.get(row.oid) ?? [];
+function hasIdentity(row: RelationRow, facts: Facts): boolean {
+  const own = usableIndexes(row, facts);
   switch (row.identity) {
     case "f":
       return true;

@@ -33,7 +33,14 @@ export interface ReaderParts {
   /** A transaction is whole. `changed`: it wrote rows. */
   readonly committed: (endLsn: Lsn, changed: boolean) => void;
   /** A relation was described in a shape that this reader has not seen, or is one that is not captured. */
-  readonly shapeSeen: (seen: { readonly shape: Shape; readonly commitLsn: Lsn }) => void;
+  readonly shapeSeen: (seen: SeenRelation) => void;
+}
+
+export interface SeenRelation {
+  readonly shape: Shape;
+  readonly commitLsn: Lsn;
+  /** OID of the root that it is a partition of; not given until a change shows that it is one. */
+  readonly root?: number;
 }
 
 /** Reads pgoutput's messages one by one and writes their rows. Payloads are views: nothing of them is kept. */
@@ -43,6 +50,8 @@ export class StreamReader {
   readonly #transactions = new Transactions();
   /** By OID; null: described, and not to be captured. */
   readonly #encoders = new Map<number, TableEncoder | null>();
+  /** What the last message was about, if it was RELATION. */
+  #described: Shape | null = null;
   #transaction: Transaction | null = null;
   #skipping = false;
   #changed = false;
@@ -94,6 +103,7 @@ export class StreamReader {
     this.#transaction = this.#transactions.begin(begin);
     this.#skipping = begin.commitLsn < this.#parts.startLsn;
     this.#changed = false;
+    this.#described = null;
     this.writer.begin(this.#transaction);
   }
 
@@ -106,7 +116,9 @@ export class StreamReader {
   }
 
   #change(tag: number, payload: Buffer): void {
-    const encoder = this.#encoderOf(payload.readUInt32BE(1));
+    const oid = payload.readUInt32BE(1);
+    const encoder = this.#encoderOf(oid);
+    if (this.#described !== null) this.#place(this.#described, oid);
     if (!encoder) return;
     this.#beforeRow();
     if (tag === INSERT) this.writer.insert(encoder, payload);
@@ -114,7 +126,19 @@ export class StreamReader {
     else this.writer.delete(encoder, payload);
   }
 
+  /**
+   * A change of a partition is sent as its root's, behind RELATION of the root and of the partition (pgoutput.c,
+   * maybe_send_schema): one relation is described and the next change is of another.
+   */
+  #place(described: Shape, oid: number): void {
+    this.#described = null;
+    if (described.oid === oid) return;
+    const commitLsn = this.#transaction?.commitLsn ?? NO_LSN;
+    this.#parts.shapeSeen({ shape: described, commitLsn, root: oid });
+  }
+
   #truncate(payload: Buffer): void {
+    this.#described = null;
     for (const oid of readTruncated(payload)) {
       const encoder = this.#encoderOf(oid);
       if (!encoder) continue;
@@ -153,6 +177,7 @@ export class StreamReader {
     const captured = facts.captures(relation.schema, relation.table);
     const encoder = makeEncoder(relation, facts, metadataPrefix);
     const known = this.#encoders.get(relation.oid);
+    this.#described = encoder.shape;
     if (captured && known?.shapeId === encoder.shapeId) return;
     this.#encoders.set(relation.oid, captured ? encoder : null);
     shapeSeen({ shape: encoder.shape, commitLsn: this.#transaction?.commitLsn ?? NO_LSN });
