@@ -3,15 +3,18 @@ import { BusyError, ReplacedError, TransientError, UploadLostError } from "../co
 import { patience } from "../delivery/patience.ts";
 import { FailureLog } from "../observe/failures.ts";
 import { lagJson } from "../observe/status-json.ts";
+import { canRewrite } from "../observe/terminal.ts";
 import { connectSource } from "../postgres/connect.ts";
 import { SlotWaitError } from "../postgres/slot.ts";
 import { explainSqlError, SqlConnection } from "../postgres/sql-connection.ts";
 import { DrainTimeout, runAttempt } from "./attempt.ts";
+import type { Settings } from "../settings/settings.ts";
 import type { DaemonParts } from "./parts.ts";
 import { isSlotTaken, takeSlot, type Held, type LockParts } from "./slot-lock.ts";
 import { watchSource } from "./source-watch.ts";
 import { storeHealth } from "./store-health.ts";
 
+const IN_PLACE_MS = 1_000;
 /** How often a standby looks whether the slot is free: it has to take over within 5 s of a clean exit. */
 const STANDBY_LOOK_MS = 1_000;
 const FIRST_PAUSE_MS = 250;
@@ -26,7 +29,7 @@ const HEALTHY_MS = 60_000;
  */
 export async function runDaemon(parts: DaemonParts, stop: AbortSignal): Promise<boolean> {
   const { observations, log, settings } = parts;
-  const lagLines = setInterval(() => log.info(lagFields(parts), "lag"), settings.log.lagIntervalMs).unref();
+  const lagLines = setInterval(() => log.info(lagFields(parts), "lag"), lagEveryMs(settings)).unref();
   observations.start();
   try {
     return await attempts(parts, stop);
@@ -34,6 +37,12 @@ export async function runDaemon(parts: DaemonParts, stop: AbortSignal): Promise<
     clearInterval(lagLines);
     observations.stop();
   }
+}
+
+/** On a terminal the lag is one line that changes in its place, and so may change often. */
+function lagEveryMs({ log }: Settings): number {
+  const isInPlace = log.format === "pretty" && canRewrite(process.stdout, process.env);
+  return isInPlace ? Math.min(log.lagIntervalMs, IN_PLACE_MS) : log.lagIntervalMs;
 }
 
 /** One attempt after the other, with growing pauses, until one is drained. */

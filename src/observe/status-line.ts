@@ -22,6 +22,12 @@ export class StatusLine {
     this.#to.write(this.#shown === "" ? text : `${ERASE_LINE}${text}${this.#shown}`);
   }
 
+  /** Takes the line away. */
+  clear(): void {
+    if (this.#shown !== "") this.#to.write(ERASE_LINE);
+    this.#shown = "";
+  }
+
   /** Leaves the line as it is and goes to the next one. */
   end(): void {
     if (this.#shown !== "") this.#to.write("\n");

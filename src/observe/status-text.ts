@@ -1,5 +1,6 @@
 import type { Notice, Status, TableStatus } from "../core/status.ts";
 import { interestingFirst } from "./status.ts";
+import { clean } from "./terminal.ts";
 import { countOf, humanBytes, humanCount, humanPercent, humanSeconds, roughSeconds } from "./units.ts";
 
 export interface TextOptions {
@@ -168,12 +169,4 @@ function phaseWords(table: TableStatus): string {
     default:
       return table.phase satisfies never;
   }
-}
-
-/** Names come from the database: no control character of theirs, nor one that turns text around, reaches the terminal. */
-function clean(text: string): string {
-  return text.replace(
-    /[\p{Cc}\p{Bidi_Control}]/gu,
-    (control) => `\\u{${control.charCodeAt(0).toString(16)}}`,
-  );
 }

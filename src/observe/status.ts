@@ -31,7 +31,7 @@ export function summarize(status: Summarized): string {
 
 function blocked(notice: Notice | undefined): string {
   if (notice === undefined) return "Blocked: an operator must act; the log says what is wrong.";
-  return `Blocked, an operator must act: ${sentence(notice.message)} ${notice.mend}`.trim();
+  return `Blocked, an operator must act: ${sentence(notice.message)} ${capitalize(notice.mend)}`.trim();
 }
 
 function working(status: Summarized): string {

@@ -16,3 +16,11 @@ export function canRewrite(to: Terminal, env: Environment): boolean {
 export function wantsColor(to: Terminal, env: Environment): boolean {
   return canRewrite(to, env) && (env["NO_COLOR"] ?? "") === "";
 }
+
+/** Names come from the database: no control character of theirs, nor one that turns text around, reaches the terminal. */
+export function clean(text: string): string {
+  return text.replace(
+    /[\p{Cc}\p{Bidi_Control}]/gu,
+    (control) => `\\u{${control.charCodeAt(0).toString(16)}}`,
+  );
+}

@@ -147,9 +147,9 @@ describe("an operator", () => {
     const { log, page, command } = await untilBlocked(outlook);
     expect(log.text).toMatch(/has vanished mount or restore it/);
     expect(page.text).toMatch(
-      /^1 errors: Blocked, an operator must act: .* has vanished\. mount or restore it/,
+      /^1 errors: Blocked, an operator must act: .* has vanished\. Mount or restore it/,
     );
-    expect(command.text).toMatch(/the stage is not mounted or was emptied.* mount or restore the stage/);
+    expect(command.text).toMatch(/the stage is not mounted or was emptied.* Mount or restore the stage/);
     await rename(`${directory}.away`, directory);
     const again = await scene.daemon({ PGSTAGE_LOG_LEVEL: "info", PGSTAGE_FLUSH_INTERVAL: "500ms" });
     await again.untilState("streaming", SOON_MS);

@@ -144,6 +144,19 @@ describe("pretty", () => {
     expect(screen.text).toMatch(/ERROR: stopped {"exit_code":3}\n {4}no slot\n {4}→ run it\n$/);
   });
 
+  it("says a notice in its own words, and what mends it, with nothing of a name that a terminal obeys", () => {
+    const screen = new Screen();
+    const table = `public.${ESC}[31mred`;
+    logTo(screen, { format: "pretty" }).warn(
+      { notice: "x", table, name: table, message: `Nothing identifies ${table}.`, mend: "Do it", count: 4 },
+      "table without identity",
+    );
+    logTo(screen, { format: "pretty" }).warn({ check: "WAL limit", found: "none", mend: "set it" }, "check");
+    expect(screen.text).toMatch(
+      /^\[.*\] WARN: table without identity: Nothing identifies public\.\\u\{1b\}\[31mred\. \(4 times\)\n {4}→ Do it\n\[.*\] WARN: check: WAL limit: none\n {4}→ set it\n$/,
+    );
+  });
+
   it("keeps the lag in one place on a terminal, with the other lines above", () => {
     const screen = new Screen(true);
     const log = logTo(screen, { format: "pretty" });
@@ -180,6 +193,15 @@ describe("the status line", () => {
     status.end();
     status.end();
     expect(screen.text).toBe(`\r${ESC}[2K${"x".repeat(59)}\n`);
+  });
+
+  it("goes when what it says is over", () => {
+    const screen = new Screen(true);
+    const status = new StatusLine(screen);
+    status.show("streaming");
+    status.clear();
+    status.clear();
+    expect(screen.text).toBe(`\r${ESC}[2Kstreaming\r${ESC}[2K`);
   });
 
   it("says what people look for", () => {
