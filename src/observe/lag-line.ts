@@ -37,7 +37,7 @@ export function lagLine(lag: LagFields): string {
 
 function behind(seconds: number, bytes: number | null | undefined): string {
   if (seconds === 0) return "all staged";
-  return `${humanSeconds(seconds)}${isKnown(bytes) ? `, ${humanBytes(bytes)}` : ""} behind`;
+  return `${humanSeconds(seconds)}${isKnown(bytes) && bytes > 0 ? `, ${humanBytes(bytes)}` : ""} behind`;
 }
 
 function isKnown(value: number | null | undefined): value is number {

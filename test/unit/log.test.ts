@@ -217,6 +217,8 @@ describe("the status line", () => {
         wal_exhausted_in_seconds: 7200,
       }),
     ).toBe("streaming · all staged · slot holds 16 MiB · slot lost in 2 h");
+    // The source was asked a moment before what is behind was committed.
+    expect(lagLine({ state: "streaming", lag_seconds: 0.4, lag_bytes: 0 })).toBe("streaming · 0.4 s behind");
     // What is wrong is not what a narrow terminal cuts off.
     expect(lagLine({ state: "streaming", lag_seconds: 90, problems: ["store-failing"] })).toBe(
       "streaming · store failing · 1 min 30 s behind",
