@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { messageOf, OperatorError, ReplacedError, TransientError } from "../core/errors.ts";
+import { BusyError, messageOf, OperatorError, ReplacedError, TransientError } from "../core/errors.ts";
 import { tableFilter } from "../core/globs.ts";
 import { MemoryAccount } from "../core/memory.ts";
 import { Delivery, type Published } from "../delivery/delivery.ts";
@@ -12,6 +12,7 @@ import { Pump, type PumpParts } from "../stream/pump.ts";
 import { Copying, type CopyingParts } from "./copying.ts";
 import { CatalogWatch } from "./catalog-watch.ts";
 import { factsOf } from "./facts.ts";
+import { feed } from "./feed.ts";
 import { onLargeRow, onLost, onPublished } from "./reports.ts";
 import { patientReadBack } from "./patient-read-back.ts";
 import { listenForResync } from "./resync-listener.ts";
@@ -160,12 +161,8 @@ async function live(parts: LockParts, living: Living): Promise<void> {
   const { held, pump, copying, catalog, over, stop, begun } = living;
   const { observations, settings } = parts;
   observations.watch(() => pump.position());
-  held.stream.begin({
-    onPayload: (payload) => pump.read(payload),
-    onKeepalive: (walEnd, urgent) => pump.keepalive(walEnd, urgent),
-  });
   const failing = [
-    held.stream.done,
+    feed(held, pump, parts.unsendable),
     copying.run(over.signal),
     catalog.run(over.signal),
     living.watching,
@@ -186,6 +183,7 @@ async function live(parts: LockParts, living: Living): Promise<void> {
   stop.addEventListener("abort", drain, { once: true });
   try {
     await pump.done;
+    if (!stop.aborted) throw new BusyError("everything before what cannot be sent is published");
   } catch (error) {
     throw explain(error);
   } finally {

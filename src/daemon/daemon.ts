@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { BusyError, ReplacedError, TransientError, UploadLostError } from "../core/errors.ts";
+import type { Lsn } from "../core/lsn.ts";
 import { patience } from "../delivery/patience.ts";
 import { FailureLog } from "../observe/failures.ts";
 import { lagJson } from "../observe/status-json.ts";
@@ -7,6 +8,7 @@ import { canRewrite } from "../observe/terminal.ts";
 import { connectSource } from "../postgres/connect.ts";
 import { SlotWaitError } from "../postgres/slot.ts";
 import { explainSqlError, SqlConnection } from "../postgres/sql-connection.ts";
+import { UnsendableError } from "../stream/witness.ts";
 import { DrainTimeout, runAttempt } from "./attempt.ts";
 import type { Settings } from "../settings/settings.ts";
 import type { DaemonParts } from "./parts.ts";
@@ -49,15 +51,17 @@ function lagEveryMs({ log }: Settings): number {
 async function attempts(parts: DaemonParts, stop: AbortSignal): Promise<boolean> {
   let failures = new FailureLog(parts.log, "the pipeline starts again");
   let pauseMs = FIRST_PAUSE_MS;
+  let unsendable: Lsn | null = null;
   while (!stop.aborted) {
     const startedAtMs = performance.now();
     try {
-      await attempt(parts, stop);
+      await attempt(parts, stop, unsendable);
       return true;
     } catch (error) {
       if (error instanceof DrainTimeout) return false;
       if (stop.aborted && (isPassing(error) || error === stop.reason)) return true;
       if (!isPassing(error)) throw error;
+      if (error instanceof UnsendableError) unsendable = error.commitLsn;
       tellLoss(parts, error, failures);
     }
     if (performance.now() - startedAtMs > HEALTHY_MS) {
@@ -104,7 +108,7 @@ function lagFields({ observations }: DaemonParts): object {
 }
 
 /** Resolves when drained, or stopped as a standby. */
-async function attempt(parts: DaemonParts, stop: AbortSignal): Promise<void> {
+async function attempt(parts: DaemonParts, stop: AbortSignal, unsendable: Lsn | null): Promise<void> {
   const { settings, observations } = parts;
   const serverVersion = await versionOf(parts);
   const sql = new SqlConnection(settings.source, serverVersion);
@@ -114,7 +118,7 @@ async function attempt(parts: DaemonParts, stop: AbortSignal): Promise<void> {
   const endEarly = (): void => over.abort(stop.reason);
   stop.addEventListener("abort", endEarly, { once: true });
   let isHeld = false;
-  const lock = { ...parts, sql, serverVersion, patiently };
+  const lock = { ...parts, sql, serverVersion, patiently, unsendable };
   const watching = watchSource(lock, { signal: over.signal, isHeld: () => isHeld });
   // Whatever waits for the stage meanwhile waits in vain.
   watching.catch((error: unknown) => over.abort(error));

@@ -3,6 +3,7 @@ import { messageOf } from "../core/errors.ts";
 import { tableName } from "../core/table.ts";
 import type { Delivery } from "../delivery/delivery.ts";
 import { sqlState } from "../postgres/quote.ts";
+import { isBeyondRowLimit, rowLimitError } from "../postgres/row-limit.ts";
 import { readBack } from "../postgres/read-back.ts";
 import type { ReadBack } from "../stream/deferred.ts";
 import type { LockParts } from "./slot-lock.ts";
@@ -26,6 +27,7 @@ export function patientReadBack(
         if (own.signal.aborted) throw error;
         const about = own.delivery.state.tables[table.oid];
         const name = about ? tableName(about.catalog) : `relation ${table.oid}`;
+        if (isBeyondRowLimit(error)) throw rowLimitError(name, error);
         switch (sqlState(error)) {
           case "55P03": // lock_not_available
           case "57014": // query_canceled

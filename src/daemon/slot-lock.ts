@@ -29,6 +29,8 @@ export interface LockParts extends DaemonParts {
   readonly serverVersion: number;
   /** For what the store is asked for before and while the slot is held. */
   readonly patiently: Patiently;
+  /** Where the transaction commits that the server could not send; null: there is none. */
+  readonly unsendable: Lsn | null;
 }
 
 /** How long a slot's creation waits for running transactions before it says for whom, and tries again. */
@@ -77,7 +79,9 @@ export async function takeSlot(parts: LockParts): Promise<Held | null> {
   if (plan.slot === "wait") return null;
   const from =
     plan.slot === "create" ? await makeSlot(parts, log, reading?.last.kind !== "birth") : plan.from;
-  const stream = await openStream(parts, plan.slot === "create" ? from : plan.confirmed);
+  const confirmed = plan.slot === "create" ? from : plan.confirmed;
+  // What the log has is not sent again then: what comes first is what the server cannot send.
+  const stream = await openStream(parts, { confirmed, startAt: parts.unsendable === null ? null : from });
   return stream ? { stream, log, reading, from } : null;
 }
 
@@ -114,7 +118,7 @@ async function makeSlot(parts: LockParts, log: Log, isUnborn: boolean): Promise<
 /** `confirmed` is what the slot says by itself: repeating it keeps the connection alive and moves nothing. */
 async function openStream(
   { settings, sql, serverVersion }: LockParts,
-  confirmed: Lsn,
+  positions: { readonly confirmed: Lsn; readonly startAt: Lsn | null },
 ): Promise<ReplicationStream | null> {
   const { source } = settings;
   const names = publicationsOf(source.publication);
@@ -136,7 +140,7 @@ async function openStream(
       client: await sourceClientConfig(source, "replication", { serverVersion }),
       slot: source.slot,
       publications: present,
-      confirmed,
+      ...positions,
       isAlive: (pid) => isRunning(source, pid, serverVersion),
     });
   } catch (error) {

@@ -51,13 +51,17 @@ export async function runSnapshot(parts: DaemonParts, stop: AbortSignal): Promis
   const serverVersion = await versionOf(parts);
   const sql = new SqlConnection(settings.source, serverVersion);
   try {
-    const snapshot = new Snapshot({ ...parts, sql, serverVersion, patiently }, over.signal, () => {
-      // From here on everything is recorded, and better published than left to the next run.
-      stop.removeEventListener("abort", end);
-      stop.addEventListener("abort", () => setTimeout(end, settings.shutdown.timeoutMs).unref(), {
-        once: true,
-      });
-    });
+    const snapshot = new Snapshot(
+      { ...parts, sql, serverVersion, patiently, unsendable: null },
+      over.signal,
+      () => {
+        // From here on everything is recorded, and better published than left to the next run.
+        stop.removeEventListener("abort", end);
+        stop.addEventListener("abort", () => setTimeout(end, settings.shutdown.timeoutMs).unref(), {
+          once: true,
+        });
+      },
+    );
     const { document, tookMs } = await snapshot.run();
     const rows = document.files.reduce((sum, file) => sum + file.rows, 0);
     const bytes = document.files.reduce((sum, file) => sum + file.bytes, 0);

@@ -5,6 +5,7 @@ import { readCatalog, type Catalog } from "./catalog.ts";
 import { connectSource } from "./connect.ts";
 import { copyOut } from "./copy-out.ts";
 import { ident, literal, qualified, sqlState } from "./quote.ts";
+import { isBeyondRowLimit, rowLimitError } from "./row-limit.ts";
 import { createSlot } from "./slot.ts";
 import type { SourceAccess } from "./source-access.ts";
 
@@ -247,6 +248,7 @@ async function importSnapshot(
 
 function explainCopyError(error: unknown, storage: PlannedStorage): unknown {
   const name = qualified(storage);
+  if (isBeyondRowLimit(error)) return rowLimitError(`${storage.schema}.${storage.name}`, error);
   switch (sqlState(error)) {
     case "55P03": // lock_not_available
     case "57014": // query_canceled: the application waited for a lock behind us

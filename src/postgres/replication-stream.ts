@@ -18,6 +18,8 @@ export interface StreamOptions {
   readonly publications: readonly string[];
   /** The slot's confirmed position: what is repeated to the server until more is acknowledged. */
   readonly confirmed: Lsn;
+  /** What committed before is not sent, if that is beyond `confirmed`; null: everything from there on is. */
+  readonly startAt: Lsn | null;
   /** Asked after a long silence: is our walsender still there? */
   readonly isAlive: (pid: number) => Promise<boolean>;
 }
@@ -149,7 +151,7 @@ export class ReplicationStream {
   }
 
   #plugin(): Plugin {
-    const { slot, publications } = this.#options;
+    const { slot, publications, startAt } = this.#options;
     const names = publications.map((name) => `"${name.replaceAll('"', '""')}"`).join(",");
     const options = `proto_version '1', publication_names '${names.replaceAll("'", "''")}'`;
     return {
@@ -157,7 +159,7 @@ export class ReplicationStream {
       options: {},
       start: async (client: Client) => {
         this.#inside = client as unknown as Inside;
-        return client.query(`START_REPLICATION SLOT "${slot}" LOGICAL 0/0 (${options})`);
+        return client.query(`START_REPLICATION SLOT "${slot}" LOGICAL ${walPosition(startAt)} (${options})`);
       },
       parse: (payload: Buffer) => this.#payload(payload),
     } as unknown as Plugin;
@@ -215,4 +217,9 @@ export class ReplicationStream {
     void this.#service.stop().catch(() => {});
     socket?.destroy();
   }
+}
+
+/** As START_REPLICATION takes it; `0/0` is the slot's confirmed position. */
+function walPosition(lsn: Lsn | null): string {
+  return lsn === null ? "0/0" : formatLsn(lsn);
 }
