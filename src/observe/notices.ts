@@ -133,7 +133,7 @@ export const NOTICES = {
     level: "error",
     title: "copy refused",
     message: "{table} cannot be copied: {problem}",
-    mend: "Give the user of source.url SELECT on the table, and BYPASSRLS if it has row-level security; or name it in source.exclude. It is tried again every minute.",
+    mend: "Give the user of source.url SELECT on the table, and BYPASSRLS if it has row-level security; correct a value that the message is about; or name the table in source.exclude. It is tried again every minute.",
     shownForMs: HOUR,
   },
   "shape-changed": {

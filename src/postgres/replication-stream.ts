@@ -2,8 +2,9 @@ import { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
 import type { Client, ClientConfig } from "pg";
 import { LogicalReplicationService } from "pg-logical-replication";
-import { TransientError } from "../core/errors.ts";
+import { messageOf, OperatorError, TransientError } from "../core/errors.ts";
 import { formatLsn, parseLsn, type Lsn } from "../core/lsn.ts";
+import { sqlState } from "./quote.ts";
 
 /** How often the server hears from us and is asked to answer; far below any wal_sender_timeout in use. */
 const STATUS_EVERY_MS = 3_000;
@@ -84,7 +85,7 @@ export class ReplicationStream {
       acknowledge: { auto: false, timeoutSeconds: 0 },
       flowControl: { enabled: false },
     });
-    this.#service.on("error", (error: Error) => this.#fail(error));
+    this.#service.on("error", (error: Error) => this.#fail(explainStreamError(error)));
     this.#service.on("heartbeat", (lsn: string, _time: number, wanted: boolean) =>
       this.#keepalive(lsn, wanted),
     );
@@ -142,7 +143,7 @@ export class ReplicationStream {
     try {
       await this.#service.subscribe(this.#plugin(), this.#options.slot, "0/0");
     } catch (error) {
-      this.#fail(error);
+      this.#fail(explainStreamError(error));
     } finally {
       if (this.#timer) clearInterval(this.#timer);
     }
@@ -222,4 +223,15 @@ export class ReplicationStream {
 /** As START_REPLICATION takes it; `0/0` is the slot's confirmed position. */
 function walPosition(lsn: Lsn | null): string {
   return lsn === null ? "0/0" : formatLsn(lsn);
+}
+
+/** The server meets the same value again after every start. */
+function explainStreamError(error: unknown): unknown {
+  // character_not_in_repertoire, untranslatable_character
+  if (!["22021", "22P05"].includes(sqlState(error))) return error;
+  return new OperatorError(
+    `a change has text that cannot be sent as UTF-8: ${messageOf(error)}`,
+    "correct the value, or name its table in source.exclude; then `pgstage resync --all`, without a daemon, begins behind it",
+    { cause: error },
+  );
 }
