@@ -165,7 +165,8 @@ export class Copying {
     if (!session) return false;
     this.#sessions.add(session);
     const watching = new AbortController();
-    const watch = giveWay(this.#parts, { pids: session.pids, signal: watching.signal });
+    const watched = { pids: session.pids, end: () => session.close(), signal: watching.signal };
+    const watch = giveWay(this.#parts, watched);
     watch.catch((error: unknown) => this.#parts.log.warn({ err: error }, "waiting locks are not watched"));
     try {
       const { settings } = this.#parts;

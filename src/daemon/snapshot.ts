@@ -155,7 +155,7 @@ class Snapshot {
     const close = (): void => void session.close();
     const watching = new AbortController();
     this.#signal.addEventListener("abort", close, { once: true });
-    giveWay(this.#parts, { pids: session.pids, signal: watching.signal }).catch(() => {});
+    giveWay(this.#parts, { pids: session.pids, end: null, signal: watching.signal }).catch(() => {});
     try {
       await gathering.record(
         session.tables.map((table): TableEvent => {

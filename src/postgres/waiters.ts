@@ -1,35 +1,54 @@
 import type { Client } from "pg";
 
-/** Somebody of the application who waits for a lock that a backend of ours holds. */
+/** Somebody of the application who waits for something that a backend of ours holds. */
 export interface Waiter {
   /** Our backend. */
   readonly pid: number;
   readonly waitingPid: number;
-  readonly waitedMs: number;
+  /**
+   * `lock`: on a table, which a range holds. `transaction`: for the end of our transaction, whose snapshot is older, as
+   * CREATE INDEX CONCURRENTLY does.
+   */
+  readonly waitsFor: "lock" | "transaction";
+  /** The begin of its statement; empty if the role may not see it (pg_read_all_stats). */
   readonly query: string;
 }
 
-/** Who waits behind these backends. Locks are looked at, not statistics, so it costs a scan of the lock table. */
+/** Who waits behind these backends: by the lock table, which every role may see. */
 export async function waitersBehind(client: Client, pids: readonly number[]): Promise<Waiter[]> {
-  const { rows } = await client.query<{ pid: number; waiting_pid: number; waited_ms: number; query: string }>(
-    `SELECT b.pid, a.pid AS waiting_pid, pg_catalog.left(a.query, 80) AS query,
-            (extract(epoch FROM pg_catalog.clock_timestamp() - a.state_change) * 1000)::float8 AS waited_ms
-       FROM pg_catalog.pg_stat_activity a
-       CROSS JOIN LATERAL pg_catalog.unnest(pg_catalog.pg_blocking_pids(a.pid)) AS b (pid)
-      WHERE a.wait_event_type = 'Lock' AND b.pid = ANY ($1::int4[])`,
+  const { rows } = await client.query<{
+    pid: number;
+    waiting_pid: number;
+    is_transaction: boolean;
+    query: string;
+  }>(
+    `SELECT b.pid, l.pid AS waiting_pid, l.locktype IN ('virtualxid', 'transactionid') AS is_transaction,
+            coalesce(pg_catalog.left(a.query, 80), '') AS query
+       FROM pg_catalog.pg_locks l
+       LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+       CROSS JOIN LATERAL pg_catalog.unnest(pg_catalog.pg_blocking_pids(l.pid)) AS b (pid)
+      WHERE NOT l.granted AND b.pid = ANY ($1::int4[])`,
     [pids],
   );
   return rows.map((row) => ({
     pid: row.pid,
     waitingPid: row.waiting_pid,
-    waitedMs: row.waited_ms,
+    waitsFor: row.is_transaction ? "transaction" : "lock",
     query: row.query,
   }));
 }
 
-/** Ends the statement of one of our backends; its transaction and snapshot stay. */
+/** Ends the statement of one of our backends; its transaction and snapshot stay. Has no effect while its client does not read. */
 export async function cancelBackend(client: Client, pid: number): Promise<void> {
   await client.query("SELECT pg_catalog.pg_cancel_backend($1)", [pid]);
+}
+
+/** Ends our backends, with their transactions and snapshots. */
+export async function endBackends(client: Client, pids: readonly number[]): Promise<void> {
+  await client.query(
+    "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.unnest($1::int4[]) AS p (pid)",
+    [pids],
+  );
 }
 
 /** Who has locked these tables so that nobody can read them, in words: `pid 4711 (psql, idle in transaction since 2026-11-22 07:03:12 UTC)`. */

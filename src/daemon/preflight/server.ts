@@ -127,8 +127,8 @@ function checkWalSenders(facts: ServerFacts, { isHeld }: ServerSituation): Check
   );
 }
 
-/** Beside the workers: statements, requests of `resync`, a second copy session. */
-const OTHER_CONNECTIONS = 4;
+/** Beside the workers: statements, requests of `resync`, a second copy session, and for each session who waits behind it. */
+const OTHER_CONNECTIONS = 5;
 
 function checkConnections(facts: ServerFacts, { workers, isHeld }: ServerSituation): Check {
   const name = "connections";
