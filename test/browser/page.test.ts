@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { listen, type HttpServer } from "../../src/observe/http.ts";
 import { createMetrics } from "../../src/observe/metrics.ts";
 import { compilePage, launchBrowser } from "./browser.ts";
+import { scrollsSideways, sticksOut, worstContrast } from "./measures.ts";
 import { SCENES, tables, type Scene, type SceneName } from "./scenes.ts";
 
 interface Look {
@@ -63,48 +64,6 @@ async function show(name: SceneName, look: Look = {}): Promise<Shown> {
   return shown;
 }
 
-/** WCAG's contrast of a text with what is behind it, at the worst place of all that is shown. */
-function worstContrast(page: Page): Promise<{ ratio: number; text: string }> {
-  return page.evaluate(() => {
-    const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-    if (canvas === null) throw new Error("no canvas");
-    const paint = (colors: string[]): number[] => {
-      canvas.clearRect(0, 0, 1, 1);
-      for (const color of colors) {
-        canvas.fillStyle = color;
-        canvas.fillRect(0, 0, 1, 1);
-      }
-      return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
-    };
-    const light = (rgb: number[]): number => {
-      const [r = 0, g = 0, b = 0] = rgb.map((byte) => {
-        const part = byte / 255;
-        return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
-      });
-      return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-    };
-    let worst = { ratio: 21, text: "" };
-    for (const element of document.querySelectorAll<HTMLElement>("body *")) {
-      const own = [...element.childNodes].some(
-        (node) => node.nodeType === 3 && node.textContent?.trim() !== "",
-      );
-      if (!own || !element.checkVisibility()) continue;
-      const behind: string[] = [];
-      for (let at: Element | null = element; at !== null; at = at.parentElement) {
-        behind.unshift(getComputedStyle(at).backgroundColor);
-      }
-      const [a, b] = [light(paint([...behind, getComputedStyle(element).color])), light(paint(behind))];
-      const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-      if (ratio < worst.ratio) worst = { ratio, text: element.textContent ?? "" };
-    }
-    return worst;
-  });
-}
-
-function scrollsSideways(page: Page): Promise<boolean> {
-  return page.evaluate(() => document.documentElement.scrollWidth > window.innerWidth);
-}
-
 const PICTURES = process.env["PGSTAGE_TEST_PICTURES"];
 
 async function picture(page: Page, name: string): Promise<Buffer> {
@@ -142,6 +101,7 @@ describe("the page", () => {
       expect(text).toContain(notice.mend);
     }
     expect(await scrollsSideways(page)).toBe(false);
+    expect(await sticksOut(page)).toEqual([]);
     const { ratio, text } = await worstContrast(page);
     expect(ratio, `contrast of “${text}”`).toBeGreaterThanOrEqual(4.5);
     const image = await picture(
@@ -209,6 +169,18 @@ describe("the page", () => {
     expect(await page.getByRole("alert").isVisible()).toBe(false);
     await page.close();
     await again.close();
+  });
+
+  it("keeps saying why the daemon ended, when an operator must act", async () => {
+    const { page, server } = await show("blocked", { dark: true });
+    await server.close();
+    await page.getByRole("alert").waitFor();
+    expect(await page.getByRole("alert").textContent()).toContain("because an operator must act");
+    expect(await page.title()).toBe("Blocked, ended · pgstage");
+    const opacity = (selector: string) =>
+      page.evaluate((at) => getComputedStyle(document.querySelector(at) ?? document.body).opacity, selector);
+    expect([await opacity("#now"), await opacity("#notices")]).toEqual(["1", "1"]);
+    await expect.poll(() => opacity("#tables")).toBe("0.55");
   });
 
   it("can be used with the keyboard alone, in the order in which it is read", async () => {
@@ -280,7 +252,7 @@ describe("the page", () => {
   it("does not move for those who asked for less motion", async () => {
     const { page } = await show("copying", { reducedMotion: true });
     const durations = await page.evaluate(() =>
-      [...document.querySelectorAll(".bar span, main")].map(
+      [...document.querySelectorAll(".bar span, main > *")].map(
         (element) => getComputedStyle(element).transitionProperty,
       ),
     );

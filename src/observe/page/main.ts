@@ -51,6 +51,7 @@ function show(status: StatusJson, wanted: string): void {
 
 function showLost(): void {
   document.body.classList.add("stale");
+  document.body.classList.toggle("ended", isBlocked);
   const silent = lastAnswerMs === null ? "" : ` for ${humanSeconds((Date.now() - lastAnswerMs) / 1000)}`;
   say(byId("contact-text"), `No answer${silent}`);
   const lost = byId("lost");

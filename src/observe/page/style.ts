@@ -40,8 +40,10 @@ h1 { font-size: 1.05rem; font-weight: 650; letter-spacing: -0.01em; }
 #contact { color: var(--soft); font-size: 0.86rem; display: flex; align-items: center; gap: 0.5rem; }
 .dot { width: 0.5rem; height: 0.5rem; border-radius: 50%; background: var(--accent); }
 .stale .dot { background: var(--error); }
-.stale main { opacity: 0.55; }
-main { transition: opacity 0.3s; }
+.stale main > * { opacity: 0.55; }
+/* What a daemon said last of why it ended is not old. */
+.stale.ended #now, .stale.ended #notices { opacity: 1; }
+main > * { transition: opacity 0.3s; }
 .lost { background: var(--error-soft); color: var(--error); border-radius: 8px; padding: 0.75rem 1rem; margin-bottom: 1rem; }
 
 section { margin-bottom: 2rem; }
@@ -144,9 +146,9 @@ nav { display: flex; gap: 1rem; }
   tr.copying td:nth-child(2) { grid-column: 1 / -1; }
   tr.copying td.rows { grid-column: 2; }
   td.rows::after { content: " rows"; color: var(--soft); }
-  #batches summary { grid-template-columns: 1rem auto 1fr auto; }
+  #batches summary { grid-template-columns: 0.8rem minmax(0, 1fr) auto auto; gap: 0 0.6rem; }
   #batches summary span:nth-child(n + 4) { grid-column: span 1; color: var(--soft); }
-  #batches summary span:nth-child(4) { grid-column: 2; text-align: left; }
+  #batches summary span:nth-child(4) { grid-column: 2; text-align: left; white-space: normal; }
   #batches ul { padding-left: 1.25rem; }
 }
 @media (prefers-reduced-motion: reduce) {
