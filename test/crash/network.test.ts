@@ -71,6 +71,27 @@ test("a connection that is only half there is noticed, and made again", { timeou
   await scene.drainAndProve(daemon);
 });
 
+test(
+  "connections that are only half there while we copy are made again, and the copy goes on",
+  { timeout: 180_000 },
+  async () => {
+    await using scene = await newScene("file");
+    await scene.sql(
+      "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, repeat(md5(i::text), 8) FROM generate_series(1, 8000) AS i",
+    );
+    await using proxy = await startFaultProxy(scene.server.port);
+    const daemon = await scene.daemon(
+      { PGSTAGE_SNAPSHOT_MAX_BYTES_PER_SECOND: "200KiB" },
+      through(proxy, scene),
+    );
+    await daemon.line("copied");
+    const before = daemon.lines.length;
+    proxy.forget();
+    expect(await daemon.line("copying", before)).toMatchObject({ table: "public.t", resumed: true });
+    await scene.drainAndProve(daemon);
+  },
+);
+
 test("a network that is gone for a while is waited for", { timeout: 180_000 }, async () => {
   await using scene = await newScene("file");
   await scene.sql("CREATE TABLE t (id int PRIMARY KEY)");

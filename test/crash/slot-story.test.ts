@@ -13,7 +13,7 @@ const ROWS =
 async function streaming(scene: Scene, settings: Record<string, string> = {}): Promise<Daemon> {
   await scene.sql(ROWS);
   const daemon = await scene.daemon(settings);
-  await scene.settled(daemon);
+  await scene.settled(daemon, { isFlushing: settings["PGSTAGE_FLUSH_INTERVAL"] === undefined });
   await scene.sql("UPDATE t SET v = v || '!' WHERE id % 10 = 0");
   return daemon;
 }
@@ -73,6 +73,27 @@ test("a slot that somebody moved on while we were down", async () => {
   await scene.sql("DELETE FROM t WHERE id < 100");
   await scene.sql("SELECT pg_replication_slot_advance('pgstage', pg_current_wal_lsn())");
   await stopsFor(await scene.daemon(), /moved on/, /resync --all/);
+  await wayOut(scene);
+});
+
+test("a slot that somebody moves on while we stream, between two connections of ours", async () => {
+  await using scene = await newScene("file");
+  const daemon = await streaming(scene, { PGSTAGE_FLUSH_INTERVAL: "1h" });
+  const staged = (await newestDocument(scene.stage.store)).sequence;
+  const move = `SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = 'pgstage' AND active;
+    DELETE FROM t WHERE id < 100;
+    SELECT pg_replication_slot_advance('pgstage', pg_current_wal_lsn())`;
+  await until(
+    async () =>
+      scene.sql(move).then(
+        () => "moved",
+        (error: Error) => error.message,
+      ),
+    (outcome) => outcome === "moved",
+  );
+  await stopsFor(daemon, /moved on/, /resync --all/);
+  // Nothing is staged from a wrong place.
+  expect((await newestDocument(scene.stage.store)).sequence).toBe(staged);
   await wayOut(scene);
 });
 
