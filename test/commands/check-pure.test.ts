@@ -9,6 +9,7 @@ import {
 import { waitsFor } from "../../src/daemon/preflight/standby-names.ts";
 import { resolveTables } from "../../src/daemon/table-names.ts";
 import type { ServerFacts } from "../../src/postgres/preflight/server-facts.ts";
+import { FACTS, SITUATION } from "./server-facts.ts";
 
 describe("endpoints of AWS", () => {
   const id = "cxyzabc12345.eu-west-1.rds.amazonaws.com";
@@ -51,37 +52,6 @@ describe("synchronous_standby_names", () => {
     expect(waitsFor(setting, "pgstage")).toBe(waits);
   });
 });
-
-const FACTS: ServerFacts = {
-  version: 16,
-  versionText: "16.4",
-  platform: "other",
-  inRecovery: false,
-  walLevel: "logical",
-  user: "loader",
-  database: "app",
-  isSuperuser: false,
-  seesActivity: true,
-  mayCreateInDatabase: true,
-  tlsVersion: null,
-  slots: { used: 0, max: 10 },
-  walSenders: { used: 1, max: 10 },
-  connections: { used: 5, max: 100, reserved: 3 },
-  roleConnections: { used: 2, max: -1 },
-  maxSlotWalKeepBytes: 50 * 1024 ** 3,
-  idleSlotTimeoutSeconds: null,
-  synchronousStandbyNames: "",
-  clockMs: 0,
-  transactions: [],
-};
-const SITUATION: ServerSituation = {
-  needsSlot: true,
-  needsCopy: true,
-  isHeld: false,
-  workers: 4,
-  applicationName: "pgstage",
-  nowMs: 0,
-};
 
 describe("the server", () => {
   const problems = (facts: Partial<ServerFacts>, situation: Partial<ServerSituation> = {}): string[] =>

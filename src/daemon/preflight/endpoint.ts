@@ -34,7 +34,7 @@ export function checkEndpoint(host: string): Check {
     return warn(
       NAME,
       `${host} is the green side of a blue/green deployment: its name is gone after the switchover`,
-      "stop pgstage and `pgstage teardown --yes` before a blue/green switchover, and begin on a new stage.url after it: slots are not carried over",
+      "stop pgstage and run `pgstage teardown --yes` before the switchover, and `pgstage resync --all --new-source` after it: slots are not carried over",
     );
   }
   return ok(NAME, host);
