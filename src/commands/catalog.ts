@@ -57,9 +57,13 @@ export const COMMANDS: readonly CommandDescription[] = [
   },
   {
     name: "status",
-    summary: "where the pipeline stands, from the stage and the slot",
-    description: "Tells from the stage and the slot where the pipeline stands, whether a daemon runs or not.",
-    examples: ["pgstage status --config pgstage.yaml", "pgstage status --json"],
+    summary: "where the pipeline stands, from the daemon, or from the stage and the slot",
+    description:
+      "Tells where the pipeline stands, what is wrong and what mends it: as the daemon does, if it answers at http.host and http.port, or else from the stage and the slot. Exits with 3 if an operator must act.",
+    examples: [
+      "pgstage status --config pgstage.yaml",
+      "pgstage status --json | jq '.state, .lag.lag_seconds, .notices'",
+    ],
     options: [["--json", "print JSON"]],
   },
   {
@@ -83,21 +87,24 @@ export const COMMANDS: readonly CommandDescription[] = [
     summary: "print the Snowflake SQL for this pipeline",
     description:
       "Prints storage integration, stage, file format, landing tables, pipes and current-state views for this pipeline's tables as they are.",
-    examples: ["pgstage sql --config pgstage.yaml > pipeline.sql"],
+    examples: [
+      "pgstage sql --config pgstage.yaml > pipeline.sql",
+      "pgstage sql --diff --table public.orders",
+    ],
   },
   {
     name: "verify",
     summary: "rebuild tables from the stage and compare them with the source, row by row",
     description:
       "Rebuilds tables from the staged files with DuckDB and compares them with the source at one LSN, while the daemon goes on. Exits with 3 if they differ.",
-    examples: ["pgstage verify --config pgstage.yaml"],
+    examples: ["pgstage verify --config pgstage.yaml", "pgstage verify --table public.orders --sample 10%"],
   },
   {
     name: "teardown",
     summary: "drop slot and publications",
     description:
       "Drops the replication slot and the publications of this pipeline. What is staged stays. Without --yes it only says what it would drop, and exits with 3. Refuses while a daemon runs.",
-    examples: ["pgstage teardown --yes"],
+    examples: ["pgstage teardown", "pgstage teardown --yes"],
     options: [["--yes", "really do it"]],
   },
   {

@@ -115,6 +115,7 @@ function troubleAfter(status: Summarized): string {
 function room(status: Summarized): string {
   const { walBudgetBytes, walExhaustedInSeconds } = status.lag;
   if (walBudgetBytes === null) return "";
+  if (walBudgetBytes === 0) return ", which has no room left: the slot may be lost at any moment";
   const time =
     walExhaustedInSeconds === null ? "" : `, about ${roughSeconds(walExhaustedInSeconds)} at this pace`;
   return `, which has room for ${humanBytes(walBudgetBytes)} more${time}`;

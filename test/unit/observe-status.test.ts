@@ -34,6 +34,14 @@ describe("the state in words", () => {
     });
   });
 
+  it("does not say 0 B of room, but what that means", () => {
+    const scene = SCENES.behind();
+    scene.at({ source: 60 * GIB, staged: 0, safe: 1 });
+    expect(scene.observations.status().summary).toMatch(
+      /waits at the source as WAL, which has no room left: the slot may be lost at any moment\.$/,
+    );
+  });
+
   it.each([
     { pace: 2 * MIB, words: "catching up, in about 46 s at this pace" },
     { pace: 0, words: "and neither catching up nor falling further behind" },
