@@ -26,6 +26,13 @@ const FAULTS: readonly Fault[] = [
   { delayMs: 1_500 },
   { delayMs: 800, reset: true, afterCommit: true },
   { op: ["PutObject", "CompleteMultipartUpload"], status: 409, code: "ConditionalRequestConflict" },
+  {
+    op: ["PutObject", "CompleteMultipartUpload"],
+    status: 412,
+    code: "PreconditionFailed",
+    afterCommit: true,
+  },
+  { op: ["PutObject", "UploadPart", "CompleteMultipartUpload"], silent: true },
   { op: "GetObject", cutAfterBytes: 10 },
   { op: "GetObject", corrupt: true },
 ];
