@@ -1,14 +1,14 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Client } from "pg";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test } from "vitest";
 import { readStageTables, type StageTable } from "../../src/commands/sql-tables.ts";
 import { connectSource, RAW_TYPES } from "../../src/postgres/connect.ts";
 import { ident } from "../../src/postgres/quote.ts";
-import type { SnowflakeInput, SnowflakeOptions } from "../../src/snowflake/input.ts";
+import type { IdentifierMode, SnowflakeInput, SnowflakeOptions } from "../../src/snowflake/input.ts";
 import { tableNames } from "../../src/snowflake/names.ts";
 import { snowflakeSections } from "../../src/snowflake/script.ts";
 import { selectList, typedColumns } from "../../src/snowflake/typed.ts";
-import { sceneFor } from "../crash/scene.ts";
+import { sceneFor, type Scene } from "../crash/scene.ts";
 import { newSeed, Random } from "../support/random.ts";
 import { sourceAccess } from "../support/rebuild.ts";
 import { SnowflakeOnDuckDB } from "../support/snowflake-duckdb.ts";
@@ -27,10 +27,10 @@ const WORKLOAD_MS = 6_000;
 const newScene = sceneFor();
 let snowflake: SnowflakeOnDuckDB;
 
-beforeAll(async () => {
+beforeEach(async () => {
   snowflake = await SnowflakeOnDuckDB.open();
 });
-afterAll(() => snowflake.close());
+afterEach(() => snowflake.close());
 
 interface Loaded {
   readonly tables: readonly StageTable[];
@@ -46,9 +46,12 @@ async function dataFiles(stage: TestStage): Promise<string[]> {
 }
 
 /** Loads every file, some notified twice; the tasks run now and then, whatever has landed by then. */
-async function load(stage: TestStage, random: Random): Promise<Loaded> {
+async function load(
+  stage: TestStage,
+  { random, identifiers }: { random: Random; identifiers: IdentifierMode },
+): Promise<Loaded> {
   const { slot, tables } = await readStageTables(stage.store, "_");
-  const chosen = options({ currentState: "task" });
+  const chosen = options({ currentState: "task", identifiers });
   const pipeline = { stageUrl: "s3://bucket/landing", compression: "gzip", slot } as const;
   const input: SnowflakeInput = { pipeline, tables, options: chosen };
   const statements = snowflakeSections(input).flatMap((section) => section.statements.map(({ sql }) => sql));
@@ -112,31 +115,67 @@ async function compareAll(client: Client, { tables, chosen }: Loaded, endLsn: st
   return rows;
 }
 
+/** Names with what means something in SQL, in CSV, in URLs and in file systems. (DuckDB's ignore case: no two differ by it.) */
+const ODD = `"a ""b""'c\\ /%41 é☃ $$--;"`;
+const ODD_COLUMNS = {
+  key: `"Id, ""1"""`,
+  value: `"v'
+☃\\"`,
+  big: `"$$ big --"`,
+};
+
+/** Everything that a table may go through, one transaction each. */
+const ODD_HISTORY = [
+  `UPDATE ${ODD} SET ${ODD_COLUMNS.value} = E'"\\n,\\\\' WHERE ${ODD_COLUMNS.key} % 3 = 0`,
+  `UPDATE ${ODD} SET ${ODD_COLUMNS.key} = ${ODD_COLUMNS.key} + 1000 WHERE ${ODD_COLUMNS.key} < 10`,
+  `DELETE FROM ${ODD} WHERE ${ODD_COLUMNS.key} % 7 = 0`,
+  `INSERT INTO ${ODD} VALUES (5, '', NULL), (6, '\\N', ''); TRUNCATE ${ODD}; INSERT INTO ${ODD} SELECT i, NULL, repeat(md5(i::text), 150) FROM generate_series(1, 50) AS i`,
+  `UPDATE ${ODD} SET ${ODD_COLUMNS.value} = 'big is unchanged' WHERE ${ODD_COLUMNS.key} > 40`,
+  `ALTER TABLE ${ODD} ADD COLUMN "new "" one" int DEFAULT 7`,
+  `UPDATE ${ODD} SET ${ODD_COLUMNS.key} = -${ODD_COLUMNS.key}, "new "" one" = NULL WHERE ${ODD_COLUMNS.key} < 5`,
+];
+
+async function makeOddTable(scene: Scene): Promise<void> {
+  const { key, value, big } = ODD_COLUMNS;
+  await scene.sql(
+    `CREATE TABLE ${ODD} (${key} int PRIMARY KEY, ${value} text, ${big} text); ALTER TABLE ${ODD} ALTER ${big} SET STORAGE EXTERNAL;
+     INSERT INTO ${ODD} SELECT i, 'v' || i, repeat(md5(i::text), 150) FROM generate_series(1, 100) AS i`,
+  );
+}
+
 const seed = newSeed();
 
-test(`Snowflake computes what Postgres has (CRASH_SEED=${seed})`, { timeout: 240_000 }, async () => {
-  const random = new Random(seed);
-  await using scene = await newScene("file");
-  await createTables(scene.url);
-  const daemon = await scene.daemon({ PGSTAGE_FLUSH_INTERVAL: "500ms" });
-  await using workload = new Workload({ url: scene.url, random: random.fork(), ddlEveryMs: 1_000 });
-  await delay(WORKLOAD_MS);
-  await workload.stop();
-  await scene.settled(daemon);
-  await daemon.drain();
+test.each<IdentifierMode>(["upper", "quoted"])(
+  `Snowflake computes what Postgres has, %s identifiers (CRASH_SEED=${seed})`,
+  { timeout: 240_000 },
+  async (identifiers) => {
+    const random = new Random(seed);
+    await using scene = await newScene("file");
+    await createTables(scene.url);
+    await makeOddTable(scene);
+    const daemon = await scene.daemon({ PGSTAGE_FLUSH_INTERVAL: "500ms" });
+    await using workload = new Workload({ url: scene.url, random: random.fork(), ddlEveryMs: 1_000 });
+    for (const statement of ODD_HISTORY) {
+      await delay(WORKLOAD_MS / ODD_HISTORY.length);
+      await scene.sql(statement);
+    }
+    await workload.stop();
+    await scene.settled(daemon);
+    await daemon.drain();
 
-  const loaded = await load(scene.stage, random);
-  expect(loaded.pipe.skipped).toEqual([]);
-  const piped = loaded.files.filter((key) => loaded.pipe.loaded.some((one) => one.key === key));
-  expect(loaded.pipe.loaded.length).toBe(piped.length);
-  const client = await connectSource(sourceAccess(scene.url), "sql");
-  try {
-    const rows = await compareAll(client, loaded, "FFFFFFFF/FFFFFFFF");
-    console.log(
-      `${loaded.tables.length} tables, ${piped.length} files, ${rows} rows, ${workload.commits} commits, ${workload.ddl} changes of tables`,
-    );
-    expect(rows).toBeGreaterThan(1_000);
-  } finally {
-    await client.end();
-  }
-});
+    const loaded = await load(scene.stage, { random, identifiers });
+    expect(loaded.pipe.skipped).toEqual([]);
+    const piped = loaded.files.filter((key) => loaded.pipe.loaded.some((one) => one.key === key));
+    expect(loaded.pipe.loaded.length).toBe(piped.length);
+    const client = await connectSource(sourceAccess(scene.url), "sql");
+    try {
+      const rows = await compareAll(client, loaded, "FFFFFFFF/FFFFFFFF");
+      console.log(
+        `${loaded.tables.length} tables, ${piped.length} files, ${rows} rows, ${workload.commits} commits, ${workload.ddl} changes of tables`,
+      );
+      expect(rows).toBeGreaterThan(1_000);
+    } finally {
+      await client.end();
+    }
+  },
+);

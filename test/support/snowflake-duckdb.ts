@@ -197,12 +197,12 @@ export class SnowflakeOnDuckDB {
     const dynamic = /^CREATE OR REPLACE DYNAMIC TABLE (.+)\n[^]*?\nAS\n([^]*)$/.exec(statement);
     if (dynamic) return [`CREATE OR REPLACE VIEW ${dynamic[1] ?? ""} AS ${this.transpile(dynamic[2] ?? "")}`];
     const made =
-      /^CREATE OR REPLACE FUNCTION (.+)\(("(?:[^"]|"")+") \w+\)\nRETURNS TABLE \([^]*?\n\)\nAS\n\$\$([^]*)\$\$$/.exec(
+      /^CREATE OR REPLACE FUNCTION (.+)\(("(?:[^"]|"")+") \w+\)\nRETURNS TABLE \([^]*?\n\)\nAS\n(\$\$[^]*\$\$|'[^]*')$/.exec(
         statement,
       );
     return made
       ? [
-          `CREATE OR REPLACE MACRO ${made[1] ?? ""}(${made[2] ?? ""}) AS TABLE ${this.transpile(made[3] ?? "")}`,
+          `CREATE OR REPLACE MACRO ${made[1] ?? ""}(${made[2] ?? ""}) AS TABLE ${this.transpile(bodyOf(made[3] ?? ""))}`,
         ]
       : [];
   }
@@ -231,6 +231,12 @@ export class SnowflakeOnDuckDB {
     if (known >= 0) this.#tasks.splice(known, 1);
     this.#tasks.push({ name, merge, stream });
   }
+}
+
+/** The text of a string constant, between dollars or with escapes. */
+function bodyOf(literal: string): string {
+  if (literal.startsWith("$$")) return literal.slice(2, -2);
+  return literal.slice(1, -1).replaceAll(/''|\\\\/g, (pair) => pair.slice(1));
 }
 
 /** SHOW_INITIAL_ROWS: a new stream begins with all that has landed. */
