@@ -3,6 +3,8 @@ import { TransientError } from "../core/errors.ts";
 import type { Patiently } from "./file-writer.ts";
 
 const FIRST_DELAY_MS = 200;
+/** Longer than any part takes on a network that is well. */
+const SILENT_MS = 5_000;
 /** Short enough that an operator who has mended the stage sees it work again. */
 const LONGEST_DELAY_MS = 8_000;
 
@@ -11,6 +13,8 @@ export interface PatienceEvents {
   readonly failed: (what: string, error: unknown, attempts: number) => void;
   /** It succeeded, at once or after so many failures. */
   readonly succeeded: (what: string, failures: number) => void;
+  /** An attempt has no answer for long. The function is called when it has one, or has failed. */
+  readonly silent?: (what: string) => () => void;
 }
 
 /**
@@ -21,7 +25,7 @@ export interface PatienceEvents {
 export function patience(signal: AbortSignal, events: PatienceEvents): Patiently {
   return async (what, attempt) => {
     let failures = 0;
-    const result = await pRetry(attempt, {
+    const result = await pRetry(() => watched(what, attempt, events), {
       retries: Number.POSITIVE_INFINITY,
       minTimeout: FIRST_DELAY_MS,
       maxTimeout: LONGEST_DELAY_MS,
@@ -38,4 +42,17 @@ export function patience(signal: AbortSignal, events: PatienceEvents): Patiently
     events.succeeded(what, failures);
     return result;
   };
+}
+
+async function watched<T>(what: string, attempt: () => Promise<T>, events: PatienceEvents): Promise<T> {
+  let answered: (() => void) | undefined;
+  const timer = setTimeout(() => {
+    answered = events.silent?.(what);
+  }, SILENT_MS).unref();
+  try {
+    return await attempt();
+  } finally {
+    clearTimeout(timer);
+    answered?.();
+  }
 }

@@ -51,6 +51,13 @@ export const NOTICES = {
     mend: "See to the bucket or directory, its permissions and the network; pgstage keeps trying, and WAL waits at the source meanwhile.",
     shownForMs: "until cleared",
   },
+  "store-silent": {
+    level: "warn",
+    title: "stage silent",
+    message: "The stage has been asked and does not answer: {what}.",
+    mend: "See whether the network or the bucket is slow or cut off; pgstage keeps waiting, and asks again when the request times out.",
+    shownForMs: "until cleared",
+  },
   "store-slow": {
     level: "warn",
     title: "stage slow",

@@ -130,8 +130,10 @@ function walWarning(status: Summarized): string {
 }
 
 function waiting(status: Summarized): string {
-  const notice = find(status, "slot-creation-waits");
-  return notice === undefined ? "" : ` ${notice.message} ${notice.mend}`;
+  return (["store-silent", "slot-creation-waits"] as const)
+    .map((id) => find(status, id))
+    .map((notice) => (notice === undefined ? "" : ` ${notice.message} ${notice.mend}`))
+    .join("");
 }
 
 function find(status: Summarized, id: NoticeId): Notice | undefined {

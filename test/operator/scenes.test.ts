@@ -123,6 +123,14 @@ describe("an operator", () => {
     ]);
   });
 
+  it("is told that a store is silent, also before any request has failed", async () => {
+    const { scene, outlook } = await begin("s3");
+    const fault = scene.stage.s3?.faults.add({ silent: true, times: Infinity });
+    await seesNotice(outlook, "store-silent", /The stage has been asked and does not answer: /);
+    expect((await outlook.look()).status.text).toMatch(/The stage has been asked and does not answer: /);
+    fault?.remove();
+  });
+
   it("sees a database that is down, and that it is up again", async () => {
     const { daemon, outlook } = await begin("file");
     const from = daemon.lines.length;
