@@ -1,3 +1,4 @@
+import { keepBelow } from "../core/garbage.ts";
 import { OperatorError } from "../core/errors.ts";
 import { runDaemon } from "../daemon/daemon.ts";
 import { openParts } from "../daemon/open.ts";
@@ -10,6 +11,7 @@ import type { CommandContext } from "./context.ts";
 /** The daemon, until it is told to stop. */
 export async function run(context: CommandContext): Promise<number> {
   const settings = context.settings();
+  const release = keepBelow(settings.memory.maxBytes);
   const parts = await openParts(settings, context.log(), context.version);
   const { observations, metrics, store } = parts;
   const http = await startHttp({ ...settings.http, status: () => observations.status(), metrics });
@@ -30,6 +32,7 @@ export async function run(context: CommandContext): Promise<number> {
   } finally {
     await http?.close();
     store.close();
+    release();
   }
 }
 

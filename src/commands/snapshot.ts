@@ -1,3 +1,4 @@
+import { keepBelow } from "../core/garbage.ts";
 import { openParts } from "../daemon/open.ts";
 import { preflight, refuseFailed } from "../daemon/preflight.ts";
 import { runSnapshot } from "../daemon/snapshot.ts";
@@ -7,6 +8,7 @@ import type { CommandContext } from "./context.ts";
 /** One full copy, then the end. */
 export async function run(context: CommandContext): Promise<number> {
   const settings = context.settings();
+  const release = keepBelow(settings.memory.maxBytes);
   const parts = await openParts(settings, context.log(), context.version);
   const { store, log } = parts;
   try {
@@ -22,5 +24,6 @@ export async function run(context: CommandContext): Promise<number> {
     return EXIT.done;
   } finally {
     store.close();
+    release();
   }
 }

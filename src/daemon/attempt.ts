@@ -19,8 +19,10 @@ import { listenForResync } from "./resync-listener.ts";
 import { type Held, type LockParts } from "./slot-lock.ts";
 
 /** What a process needs before it holds any row: Node, the SDK, pg. The rest of memory.max is for rows. */
-export const BASE_BYTES = 150 * 1024 * 1024;
-export const LEAST_ROW_BYTES = 40 * 1024 * 1024;
+const BASE_BYTES = 150 * 1024 * 1024;
+const LEAST_ROW_BYTES = 40 * 1024 * 1024;
+/** What is kept of every table: its columns, its place in the log, its encoder; measured with 10 columns. */
+const TABLE_BYTES = 8 * 1024;
 /** The stream's share of it; the rest is the copy's, so that neither waits for the other. */
 const STREAM_SHARE = 0.6;
 /** Share of the stream's memory that may be held before the open batch closes at the next commit. */
@@ -62,12 +64,14 @@ export async function runAttempt(parts: LockParts, attempt: Attempt): Promise<vo
     const catalog = new CatalogWatch(parts, { delivery, captures });
     await catalog.firstLook();
     const shapes = shapeBook(parts);
-    const writer = writerParts(parts, STREAM_SHARE);
+    const tables = Object.keys(delivery.state.tables).length;
+    const rowBytes = rowBytesOf(parts.settings.memory.maxBytes, tables);
+    const writer = writerParts(parts, rowBytes * STREAM_SHARE);
     const pump = new Pump({
       ...pumpParts(parts, { delivery, shapes, writer, captures, held, signal: attempt.over.signal }),
       shapeSeen: (seen) => catalog.shapeSeen(seen),
     });
-    const copyWriter = writerParts(parts, 1 - STREAM_SHARE);
+    const copyWriter = writerParts(parts, rowBytes * (1 - STREAM_SHARE));
     copying = new Copying(parts, { delivery, shapes, writer: copyWriter, captures });
     catalog.onCopies = () => {
       pump.refreshEncoders();
@@ -92,11 +96,15 @@ function shapeBook({ store, patiently, settings, sql }: LockParts): ShapeBook {
 
 type Writer = CopyingParts["writer"];
 
-function writerParts({ store, patiently, settings }: LockParts, share: number): Writer {
-  const rowBytes = Math.max(LEAST_ROW_BYTES, settings.memory.maxBytes - BASE_BYTES);
+/** What memory.max leaves for rows beside the process and what it knows of tables. */
+export function rowBytesOf(maxBytes: number, tables: number): number {
+  return Math.max(LEAST_ROW_BYTES, maxBytes - BASE_BYTES - tables * TABLE_BYTES);
+}
+
+function writerParts({ store, patiently, settings }: LockParts, rowBytes: number): Writer {
   return {
     store,
-    memory: new MemoryAccount(rowBytes * share),
+    memory: new MemoryAccount(rowBytes),
     compression: settings.format.compression,
     patiently,
     fileMaxBytes: settings.file.maxBytes,

@@ -20,7 +20,7 @@ import { CopySession } from "../postgres/copy-session.ts";
 import { blockersOf } from "../postgres/slot.ts";
 import { isConnectionLoss, SqlConnection } from "../postgres/sql-connection.ts";
 import { typeNames } from "../postgres/type-names.ts";
-import { BASE_BYTES, LEAST_ROW_BYTES } from "./attempt.ts";
+import { rowBytesOf } from "./attempt.ts";
 import { rangeFailure, sessionOf } from "./copying.ts";
 import { giveWay } from "./give-way.ts";
 import type { DaemonParts } from "./parts.ts";
@@ -145,7 +145,8 @@ class Snapshot {
 
   #gather(state: State): Gathering {
     const { settings, store, patiently } = this.#parts;
-    const memory = new MemoryAccount(Math.max(LEAST_ROW_BYTES, settings.memory.maxBytes - BASE_BYTES));
+    const tables = Object.keys(state.tables).length;
+    const memory = new MemoryAccount(rowBytesOf(settings.memory.maxBytes, tables));
     return new Gathering({ store, memory, patiently, state: { ...state, tables: {} } });
   }
 

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { DOCUMENT_FORMAT, type LogDocument } from "../core/document.ts";
 import { OperatorError, ReplacedError } from "../core/errors.ts";
+import { beforeLargePiece } from "../core/garbage.ts";
 import { LOG_FOLDER, logKey, STATE_FOLDER, stateKey } from "../core/layout.ts";
 import type { Store } from "../stores/store.ts";
 import { applyDocument, unborn, type State } from "./state.ts";
@@ -98,6 +99,8 @@ export async function readDocument(store: Store, sequence: number): Promise<LogD
 function parse<T extends { readonly format: number }>(key: string, bytes: Buffer): T {
   let document: T;
   try {
+    // As text, and as objects.
+    beforeLargePiece(2 * bytes.length);
     document = JSON.parse(bytes.toString("utf8")) as T;
   } catch (error) {
     throw new OperatorError(`${key} is not valid JSON`, "restore it from the bucket's versions", {
