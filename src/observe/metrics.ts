@@ -1,7 +1,7 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Status } from "../core/status.ts";
 import { METRICS, type MetricName } from "./metrics-table.ts";
-import type { PublishedBatch } from "./observations.ts";
+import type { PublishedBatch } from "./batch-book.ts";
 import { isCopyFile } from "./file-kind.ts";
 import { GAUGES } from "./gauges.ts";
 

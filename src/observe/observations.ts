@@ -1,6 +1,6 @@
-import type { LogFile } from "../core/document.ts";
-import { formatLsn, laterLsn, type Lsn } from "../core/lsn.ts";
-import type { BatchStatus, Lag, Notice, PipelineState, Status, TableStatus } from "../core/status.ts";
+import { laterLsn, type Lsn } from "../core/lsn.ts";
+import type { Lag, Notice, PipelineState, Status, TableStatus } from "../core/status.ts";
+import { BatchBook, type PublishedBatch } from "./batch-book.ts";
 import {
   addSample,
   clearLsn,
@@ -51,17 +51,6 @@ export interface SourceReading {
   readonly slot?: Omit<SlotSample, "atMs" | "sourceLsn">;
 }
 
-export interface PublishedBatch {
-  readonly sequence: number;
-  readonly files: readonly Pick<LogFile, "key" | "table" | "rows" | "bytes">[];
-  readonly stagedLsn: Lsn | null;
-  readonly tookMs: number;
-  /** Commit time of the batch's newest transaction, in ms since 1970; null without changes. */
-  readonly committedMs: number | null;
-}
-
-const KEPT_BATCHES = 20;
-const KEPT_FILES_PER_BATCH = 50;
 const QUIET_MS = 3_600_000;
 /** WAL kept by a slot without a limit, from which on it is worth a warning. */
 const MUCH_WAL_BYTES = 8 * 1024 ** 3;
@@ -76,12 +65,11 @@ export class Observations {
   readonly #startedMs: number;
   readonly #notices = new NoticeBoard();
   readonly #rates = new Rates();
-  readonly #batches: BatchStatus[] = [];
+  readonly #batches: BatchBook;
   #state: PipelineState = "starting";
   #position: () => StreamPosition = () => NO_POSITION;
   readonly #tables = new TableBook();
   #notCaptured: Status["notCaptured"] = [];
-  #totals = { rows: 0, bytes: 0, files: 0, batches: 0 };
   #copied = { rows: 0, bytes: 0 };
   #samples: SourceSample[] = [];
   #slotSamples: SlotSample[] = [];
@@ -92,14 +80,13 @@ export class Observations {
   #contactMs: number | null = null;
   #walLevel: WalLevel = 0;
   #storeFailedMs = Number.NEGATIVE_INFINITY;
-  #lastCommitMs: number;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: ObservationOptions) {
     this.#options = options;
     this.#clock = options.clock ?? Date.now;
     this.#startedMs = this.#clock();
-    this.#lastCommitMs = this.#startedMs;
+    this.#batches = new BatchBook(this.#startedMs);
   }
 
   start(): void {
@@ -168,25 +155,8 @@ export class Observations {
   }
 
   batchPublished(batch: PublishedBatch): void {
-    const rows = sum(batch.files, "rows");
-    const bytes = sum(batch.files, "bytes");
-    this.#totals.rows += rows;
-    this.#totals.bytes += bytes;
-    this.#totals.files += batch.files.length;
-    this.#totals.batches++;
-    if (batch.committedMs !== null) this.#lastCommitMs = Math.max(this.#lastCommitMs, batch.committedMs);
+    this.#batches.published(batch, this.#clock());
     for (const file of batch.files) this.#tables.published(file);
-    this.#batches.unshift({
-      sequence: batch.sequence,
-      time: new Date(this.#clock()).toISOString(),
-      files: largest(batch.files),
-      fileCount: batch.files.length,
-      rows,
-      bytes,
-      stagedLsn: batch.stagedLsn === null ? null : formatLsn(batch.stagedLsn),
-      tookMs: batch.tookMs,
-    });
-    this.#batches.length = Math.min(this.#batches.length, KEPT_BATCHES);
     this.storeWorks();
     this.#watchDelivery(batch.tookMs);
   }
@@ -241,7 +211,7 @@ export class Observations {
     this.#rates.remember(nowMs, lag);
     // The last batch was slow, and there is none to come.
     if (lag.lagSeconds === 0) this.clear("store-slow");
-    const quietMs = nowMs - Math.max(this.#startedMs, this.#lastCommitMs);
+    const quietMs = nowMs - this.#batches.lastCommitMs;
     if (this.#state !== "streaming" || quietMs < QUIET_MS) this.clear("quiet");
     else this.hold("quiet", { quiet: humanSeconds(quietMs / 1000) });
   }
@@ -287,11 +257,11 @@ export class Observations {
       flushIntervalSeconds: this.#options.flushIntervalMs / 1000,
       lag: this.lag(),
       throughput: this.#rates.throughput(),
-      totals: { ...this.#totals },
+      totals: this.#batches.totals(),
       tables,
       tableCounts: countTables(tables),
       notCaptured: this.#notCaptured,
-      batches: [...this.#batches],
+      batches: this.#batches.list(),
       notices: this.#notices.list(this.#clock()),
       history: this.#rates.history(),
     };
@@ -357,15 +327,4 @@ export class Observations {
 
 function laterOf(a: Lsn | null, b: Lsn | null): Lsn | null {
   return a === null || b === null ? (a ?? b) : laterLsn(a, b);
-}
-
-function largest(files: PublishedBatch["files"]): BatchStatus["files"] {
-  return files
-    .toSorted((a, b) => b.bytes - a.bytes)
-    .slice(0, KEPT_FILES_PER_BATCH)
-    .map(({ key, rows, bytes }) => ({ key, rows, bytes }));
-}
-
-function sum<K extends "rows" | "bytes">(files: readonly Readonly<Record<K, number>>[], field: K): number {
-  return files.reduce((total, file) => total + file[field], 0);
 }
