@@ -108,7 +108,7 @@ function operatorError(failure: S3Failure, attempt: S3Attempt): Verdict | null {
 function lacking(failure: S3Failure, attempt: S3Attempt): Verdict {
   return {
     message: `${attempt.target}: the store does not know ${attempt.action}: ${failure.status} ${failure.name}: ${failure.message}`,
-    mend: "use a store that knows multipart uploads and conditional writes (AWS S3, recent MinIO or Ceph), or a proxy that lets them pass",
+    mend: "use a store that knows multipart uploads and conditional writes (AWS S3, recent MinIO or Ceph), or correct stage.endpoint",
   };
 }
 

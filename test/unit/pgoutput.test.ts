@@ -263,8 +263,7 @@ describe("anything else", () => {
     expect(performance.now() - startedAt).toBeLessThan(1_000);
   });
 
-  test("an empty message, one of a relation that nobody described, and a change outside of a transaction", () => {
-    expect(() => newReader().read(Buffer.alloc(0))).toThrow();
+  test("a change of a relation that nobody described, and one outside of a transaction", () => {
     expect(() => newReader().read(wire.insert(8, ["1"]))).toThrow("has not described");
     const reader = newReader();
     reader.read(wire.commit(100n, 110n, 0n));
@@ -281,6 +280,8 @@ describe("anything else", () => {
     reader.read(wire.origin(1n, "elsewhere"));
     reader.read(wire.type(9, "public", "mood"));
     reader.read(wire.message(1n, "prefix", Buffer.from("text")));
+    // Postgres 13 sends it for an origin that the transaction itself has made.
+    reader.read(Buffer.alloc(0));
     expect(await reader.rows()).toEqual([]);
   });
 
