@@ -238,8 +238,13 @@ async function assertSameFile(mine: BigIntStats, path: string): Promise<void> {
 
 async function findSpace(root: string): Promise<Finding> {
   const { bavail, bsize } = await statfs(root);
-  const found = `${Math.floor((bavail * bsize) / 1024 ** 2)} MiB are free in ${root}`;
-  if (bavail * bsize >= LITTLE_SPACE_BYTES) return found;
+  return judgeSpace(bavail * bsize, root);
+}
+
+/** What `check` says of so many bytes free below `root`. */
+export function judgeSpace(freeBytes: number, root: string): Finding {
+  const found = `${Math.floor(freeBytes / 1024 ** 2)} MiB are free in ${root}`;
+  if (freeBytes >= LITTLE_SPACE_BYTES) return found;
   return {
     verdict: "warn",
     found,

@@ -7,7 +7,7 @@ import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { OperatorError, SettingsError, TransientError, UploadLostError } from "../../src/core/errors.ts";
 import { classifyDiskError } from "../../src/stores/directory-errors.ts";
-import { DirectoryStore } from "../../src/stores/directory.ts";
+import { DirectoryStore, judgeSpace } from "../../src/stores/directory.ts";
 import { openStore, parseStageUrl } from "../../src/stores/open.ts";
 import { freshKey, keysOf, stageFile } from "./support.ts";
 
@@ -174,6 +174,15 @@ async function asOrdinaryUser<T>(run: () => Promise<T>): Promise<T> {
 }
 
 describe("a full disk", () => {
+  it("is warned of by check, once less is left than a batch may need", () => {
+    expect(judgeSpace(1024 ** 3, "/stage")).toBe("1024 MiB are free in /stage");
+    expect(judgeSpace(1024 ** 3 - 1, "/stage")).toMatchObject({
+      verdict: "warn",
+      found: "1023 MiB are free in /stage",
+      mend: expect.stringContaining("make room, or move the stage") as string,
+    });
+  });
+
   it("passes: nothing is half published, and the same calls succeed once there is room", async ({ skip }) => {
     const script = join(import.meta.dirname, "full-disk.ts");
     const inNamespace = (...command: string[]) =>
