@@ -142,8 +142,9 @@ export class CopyRun {
     await shapes.record(tables.map(shapeOf));
     const fresh = new Set(changed.map((event) => (event.event === "table" ? event.table.catalog.oid : 0)));
     return tables.flatMap((table) => {
-      const { copy } = delivery.state.tables[table.oid] as TableRecord;
-      if (copy.phase !== "copying" || this.#left.has(table.oid)) return [];
+      // A look at the catalog may have found meanwhile that the table is gone.
+      const copy = delivery.state.tables[table.oid]?.copy;
+      if (copy?.phase !== "copying" || this.#left.has(table.oid)) return [];
       const ranges = rangesOf(copy.storages);
       events.planned(tableName(table), ranges.length, !fresh.has(table.oid));
       const left = ranges.filter((range) => !copy.done.includes(range.number));

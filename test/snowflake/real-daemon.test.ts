@@ -1,4 +1,3 @@
-import { setTimeout as delay } from "node:timers/promises";
 import type { Client } from "pg";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { readStageTables, type StageTable } from "../../src/commands/sql-tables.ts";
@@ -22,7 +21,8 @@ import { options } from "./input.ts";
  * any order, and the generated SQL computes the tables from them. They are what Postgres has, to the letter.
  */
 
-const WORKLOAD_MS = 6_000;
+/** Enough for every kind of change, on any machine. */
+const COMMITS = 800;
 
 const newScene = sceneFor();
 let snowflake: SnowflakeOnDuckDB;
@@ -155,8 +155,9 @@ test.each<IdentifierMode>(["upper", "quoted"])(
     await makeOddTable(scene);
     const daemon = await scene.daemon({ PGSTAGE_FLUSH_INTERVAL: "500ms" });
     await using workload = new Workload({ url: scene.url, random: random.fork(), ddlEveryMs: 1_000 });
-    for (const statement of ODD_HISTORY) {
-      await delay(WORKLOAD_MS / ODD_HISTORY.length);
+    for (const [k, statement] of ODD_HISTORY.entries()) {
+      const enough = ((k + 1) * COMMITS) / ODD_HISTORY.length;
+      await expect.poll(() => workload.commits, { timeout: 60_000 }).toBeGreaterThan(enough);
       await scene.sql(statement);
     }
     await workload.stop();
@@ -173,7 +174,7 @@ test.each<IdentifierMode>(["upper", "quoted"])(
       console.log(
         `${loaded.tables.length} tables, ${piped.length} files, ${rows} rows, ${workload.commits} commits, ${workload.ddl} changes of tables`,
       );
-      expect(rows).toBeGreaterThan(1_000);
+      expect(rows).toBeGreaterThan(100);
     } finally {
       await client.end();
     }

@@ -87,9 +87,9 @@ async function play(server: EmbeddedPostgres, seed: number, version: number): Pr
     await pipeline.destroy();
     await client.end();
     await server.sql(
-      `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = '${database}'`,
+      `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = '${database}' AND NOT temporary`,
     );
-    await server.sql(`DROP DATABASE "${database}"`);
+    await server.sql(`DROP DATABASE "${database}" WITH (FORCE)`);
   }
 }
 
