@@ -4,8 +4,11 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { runDaemon } from "../../src/daemon/daemon.ts";
 import { openParts } from "../../src/daemon/open.ts";
+import { statusOf } from "../../src/daemon/reports.ts";
+import { readLog } from "../../src/delivery/log.ts";
 import { createLogger } from "../../src/observe/log.ts";
 import { loadSettings } from "../../src/settings/load.ts";
+import { DirectoryStore } from "../../src/stores/directory.ts";
 import type { EmbeddedPostgres } from "../support/postgres.ts";
 import { compareStageWithSource, differences, type Verdict } from "../support/rebuild.ts";
 
@@ -163,20 +166,17 @@ export class Pipeline {
     );
   }
 
-  /** Every table that was found or is to be copied afresh is copied. */
+  /** Every table that the stage's log knows is copied. */
   async copiesDone(): Promise<void> {
-    const open = new Map<string, boolean>();
-    const look = (): boolean => {
-      open.clear();
-      for (const { msg, table } of this.lines) {
-        // A notice for people has the same words, and no table of its own.
-        if (table === undefined) continue;
-        if (msg === "table found" || msg === "table copied afresh") open.set(table, true);
-        if (msg === "table copied" || msg === "table is not captured any more") open.delete(table);
-      }
-      return open.size === 0;
+    const store = new DirectoryStore(this.directory);
+    let open: string[] = [];
+    const look = async (): Promise<boolean> => {
+      const log = await readLog(store);
+      const tables = Object.values(log?.state.tables ?? {}).map(statusOf);
+      open = tables.filter(({ phase }) => phase !== "copied").map(({ table }) => table);
+      return log !== null && open.length === 0;
     };
-    await this.until(() => `copies of ${[...open.keys()].join(", ")}`, look);
+    await this.until(() => `copies of ${open.join(", ")}`, look);
   }
 
   /** Everything that is done is discovered, copied, streamed, and compared with the source. */
