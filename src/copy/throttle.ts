@@ -1,8 +1,8 @@
-/** Keeps a flow below so many bytes a second, on average. 0: not limited. */
+/** Keeps a flow below so many bytes a second. 0: not limited. */
 export class Throttle {
   readonly #bytesPerSecond: number;
-  #bytes = 0;
-  readonly #startedAtMs = performance.now();
+  /** When everything that was spent is due. */
+  #dueAtMs = 0;
 
   constructor(bytesPerSecond: number) {
     this.#bytesPerSecond = bytesPerSecond;
@@ -11,9 +11,9 @@ export class Throttle {
   /** Counts bytes; a promise asks to wait until they are due. */
   spend(bytes: number): Promise<void> | null {
     if (this.#bytesPerSecond === 0) return null;
-    this.#bytes += bytes;
-    const dueAtMs = this.#startedAtMs + (this.#bytes / this.#bytesPerSecond) * 1000;
-    const waitMs = dueAtMs - performance.now();
+    const nowMs = performance.now();
+    this.#dueAtMs = Math.max(this.#dueAtMs, nowMs - CREDIT_MS) + (bytes / this.#bytesPerSecond) * 1000;
+    const waitMs = this.#dueAtMs - nowMs;
     if (waitMs < LEAST_WAIT_MS) return null;
     return new Promise((resolve) => setTimeout(resolve, waitMs));
   }
@@ -21,3 +21,5 @@ export class Throttle {
 
 /** Shorter waits are not worth a timer. */
 const LEAST_WAIT_MS = 20;
+/** What was not spent so long ago may not be made up for: a pause must not end in a burst. */
+const CREDIT_MS = 100;
