@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { promisify } from "node:util";
 import zlib from "node:zlib";
 import PQueue from "p-queue";
+import { giveBackChunk } from "../core/chunks.ts";
 import type { Compression } from "../core/layout.ts";
 import type { MemoryAccount } from "../core/memory.ts";
 
@@ -32,6 +33,12 @@ interface ZlibWithZstd {
   constants: { ZSTD_c_compressionLevel: number };
 }
 
+/** Bytes that came out and are not taken, and the chunk that they stand in if nothing else does. */
+interface Piece {
+  bytes: Buffer;
+  chunk: Buffer | null;
+}
+
 /**
  * Compresses one file, in libuv's threads. Pieces come out in order and are counted in the memory account
  * until they are taken; the checksum is of what came out.
@@ -42,7 +49,7 @@ export class Compressor {
   readonly #hash = createHash("sha256");
   #stream: zlib.Gzip | null = null;
   #failure: Error | null = null;
-  #pieces: Buffer[] = [];
+  #pieces: Piece[] = [];
   #readyBytes = 0;
   #totalBytes = 0;
   #queuedBytes = 0;
@@ -78,35 +85,39 @@ export class Compressor {
     return `sha256:${this.#hash.digest("hex")}`;
   }
 
-  /** Takes ownership of `chunk`, which the caller has counted as `countedBytes`; they are released once it is consumed. */
-  write(chunk: Buffer, countedBytes: number): void {
+  /** Takes over `buffer`, all of which the caller has counted, and compresses its first `bytes`. */
+  write(buffer: Buffer, bytes: number): void {
+    const counted = buffer.length;
     if (this.#compression === "none") {
-      this.#memory.release(countedBytes);
-      this.#out(chunk);
+      this.#memory.release(counted);
+      this.#out(buffer.subarray(0, bytes), buffer);
       return;
     }
     this.#stream ??= this.#open();
-    this.#queuedBytes += countedBytes;
-    this.#stream.write(chunk, () => {
-      this.#queuedBytes -= countedBytes;
-      this.#memory.release(countedBytes);
+    this.#queuedBytes += counted;
+    this.#stream.write(buffer.subarray(0, bytes), (error) => {
+      this.#queuedBytes -= counted;
+      this.#memory.release(counted);
+      // After an error a thread may still read it.
+      if (!error) giveBackChunk(buffer);
       this.onPiece();
     });
   }
 
-  /** Compresses the last chunk and ends the file. A file that fits one chunk never opens a stream. */
-  async end(chunk: Buffer, countedBytes: number): Promise<void> {
+  /** Compresses the last buffer and ends the file. A file that fits one never opens a stream. */
+  async end(buffer: Buffer, bytes: number): Promise<void> {
     const stream = this.#stream;
+    const last = buffer.subarray(0, bytes);
     if (this.#compression === "none" || !stream) {
-      const compressed = await whole.add(() => compressWhole(chunk, this.#compression));
-      this.#memory.release(countedBytes);
+      const compressed = await whole.add(() => compressWhole(last, this.#compression));
+      this.#memory.release(buffer.length);
       this.#out(compressed);
       return;
     }
     await new Promise<void>((resolve, reject) => {
       stream.once("end", resolve).once("error", reject);
       if (this.#failure) reject(this.#failure);
-      stream.end(chunk, () => this.#memory.release(countedBytes));
+      stream.end(last, () => this.#memory.release(buffer.length));
     });
     this.#memory.release(STREAM_STATE_BYTES);
     this.#stream = null;
@@ -115,16 +126,30 @@ export class Compressor {
   /** Takes at most `bytes` of what came out; the caller releases them when they are gone. */
   take(bytes = this.#readyBytes): Buffer {
     const taken: Buffer[] = [];
+    const emptied: Buffer[] = [];
     let wanted = Math.min(bytes, this.#readyBytes);
     this.#readyBytes -= wanted;
     while (wanted > 0) {
-      const piece = this.#pieces[0] as Buffer;
-      if (piece.length > wanted) this.#pieces[0] = piece.subarray(wanted);
-      else this.#pieces.shift();
-      taken.push(piece.subarray(0, wanted));
-      wanted -= Math.min(wanted, piece.length);
+      const piece = this.#pieces[0] as Piece;
+      const part = piece.bytes.subarray(0, wanted);
+      taken.push(part);
+      wanted -= part.length;
+      piece.bytes = piece.bytes.subarray(part.length);
+      if (piece.bytes.length > 0) break;
+      this.#pieces.shift();
+      if (piece.chunk) emptied.push(piece.chunk);
     }
-    return taken.length === 1 ? (taken[0] as Buffer) : Buffer.concat(taken);
+    if (taken.length === 1) return this.#asView(taken[0] as Buffer);
+    const together = Buffer.concat(taken);
+    for (const chunk of emptied) giveBackChunk(chunk);
+    return together;
+  }
+
+  /** The taker has a view of the chunk: nobody else may write into it. */
+  #asView(part: Buffer): Buffer {
+    const [rest] = this.#pieces;
+    if (rest?.bytes.buffer === part.buffer) rest.chunk = null;
+    return part;
   }
 
   /** Gives up: frees what is held. */
@@ -148,13 +173,13 @@ export class Compressor {
     return stream;
   }
 
-  #out(piece: Buffer): void {
-    if (piece.length === 0) return;
-    this.#hash.update(piece);
-    this.#memory.hold(piece.length);
-    this.#pieces.push(piece);
-    this.#readyBytes += piece.length;
-    this.#totalBytes += piece.length;
+  #out(bytes: Buffer, chunk: Buffer | null = null): void {
+    if (bytes.length === 0) return;
+    this.#hash.update(bytes);
+    this.#memory.hold(bytes.length);
+    this.#pieces.push({ bytes, chunk });
+    this.#readyBytes += bytes.length;
+    this.#totalBytes += bytes.length;
     this.onPiece();
   }
 }

@@ -1,4 +1,5 @@
 import { Compressor } from "../csv/compressor.ts";
+import { CHUNK_BYTES, takeChunk } from "../core/chunks.ts";
 import { beforeLargePiece } from "../core/garbage.ts";
 import type { Compression } from "../core/layout.ts";
 import type { MemoryAccount } from "../core/memory.ts";
@@ -7,7 +8,6 @@ import type { Receipt, Store, Upload } from "../stores/store.ts";
 
 /** A file's first chunk; it doubles until it is worth compressing by itself. */
 const FIRST_CHUNK_BYTES = 4 * 1024;
-const CHUNK_BYTES = 256 * 1024;
 /** A file up to here is published with one PUT from its batch's pack instead of a multipart upload. */
 export const SMALL_FILE_BYTES = 1024 * 1024;
 /** A part that fills the line, is cheap to send again, and small enough for one per copy worker in memory. */
@@ -104,16 +104,16 @@ export class FileWriter {
     const { memory } = this.#parts;
     const wanted = this.end + bytes;
     if (wanted <= CHUNK_BYTES && !this.isLarge) {
-      const grown = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, Math.max(wanted, this.buffer.length * 2)));
+      const grown = bufferOf(Math.min(CHUNK_BYTES, Math.max(wanted, this.buffer.length * 2)));
       this.buffer.copy(grown, 0, 0, this.end);
       memory.hold(grown.length - this.buffer.length);
       this.buffer = grown;
       return;
     }
-    this.#compressor.write(this.buffer.subarray(0, this.end), this.buffer.length);
+    this.#compressor.write(this.buffer, this.end);
     this.#chunksBytes += this.end;
     beforeLargePiece(bytes);
-    this.buffer = Buffer.allocUnsafeSlow(Math.max(CHUNK_BYTES, bytes));
+    this.buffer = bufferOf(Math.max(CHUNK_BYTES, bytes));
     memory.hold(this.buffer.length);
     this.end = 0;
   }
@@ -157,11 +157,10 @@ export class FileWriter {
   async finish(key: string): Promise<FinishedFile> {
     const csvBytes = this.csvBytes;
     const { memory } = this.#parts;
-    const counted = this.buffer.length;
-    const last = this.buffer.subarray(0, this.end);
+    const used = this.end;
     this.#chunksBytes = csvBytes;
     this.end = 0;
-    await this.#compressor.end(last, counted);
+    await this.#compressor.end(this.buffer, used);
     this.buffer = Buffer.alloc(0);
     const summary = {
       rows: this.rows,
@@ -239,4 +238,8 @@ export class FileWriter {
     this.#waiting = [];
     for (const resolve of waiting) resolve();
   }
+}
+
+function bufferOf(bytes: number): Buffer {
+  return bytes === CHUNK_BYTES ? takeChunk() : Buffer.allocUnsafeSlow(bytes);
 }

@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import zlib from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { takeChunk } from "../../src/core/chunks.ts";
 import type { Compression } from "../../src/core/layout.ts";
 import { MemoryAccount } from "../../src/core/memory.ts";
 import { Compressor } from "../../src/csv/compressor.ts";
@@ -45,8 +46,9 @@ describe.each(COMPRESSIONS)("%s", (compression) => {
           };
           // The caller may have reserved more than it filled.
           for (const one of chunks) {
-            memory.hold(one.length + 10);
-            compressor.write(one, one.length + 10);
+            const buffer = takeChunk();
+            memory.hold(buffer.length);
+            compressor.write(buffer, one.copy(buffer));
           }
           memory.hold(last.length);
           await compressor.end(last, last.length);
@@ -79,7 +81,22 @@ describe.each(COMPRESSIONS)("%s", (compression) => {
 
 test("takes exactly what it is asked for, in order", async () => {
   const compressor = new Compressor("none", new MemoryAccount(1));
-  for (const text of ["abc", "de", "f"]) compressor.write(Buffer.from(text), 0);
-  await compressor.end(Buffer.from("gh"), 0);
+  for (const text of ["abc", "de", "f"]) compressor.write(Buffer.from(text), text.length);
+  await compressor.end(Buffer.from("gh"), 2);
   expect([2, 1, 3, 100].map((bytes) => compressor.take(bytes).toString())).toEqual(["ab", "c", "def", "gh"]);
+});
+
+test("a chunk that somebody still has a view of is not used again", async () => {
+  const compressor = new Compressor("none", new MemoryAccount(1));
+  const taken: Buffer[] = [];
+  const letters = ["a", "b", "c", "d", "e", "f", "g", "h"];
+  for (const letter of letters) {
+    const buffer = takeChunk();
+    compressor.write(buffer.fill(letter, 0, 100), 100);
+    taken.push(compressor.take(letter < "e" ? 60 : undefined));
+  }
+  await compressor.end(Buffer.alloc(0), 0);
+  taken.push(compressor.take());
+  const text = letters.map((letter) => letter.repeat(100)).join("");
+  expect(Buffer.concat(taken).toString()).toBe(text);
 });
