@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import type { Client } from "pg";
 import type { Lsn } from "../core/lsn.ts";
 import type { PlannedStorage } from "../core/table.ts";
@@ -81,7 +82,7 @@ export class CopySession {
     const replication = await connectSource(source, "replication", { serverVersion, atStart: false });
     const clients: Client[] = [];
     try {
-      const slot = `${source.slot.slice(0, 40)}_copy_${process.pid}_${Date.now().toString(36)}`;
+      const slot = `${source.slot.slice(0, 40)}_copy_${randomBytes(6).toString("hex")}`;
       const { consistentPoint, snapshot } = await createSlot(replication, {
         slot,
         temporary: true,
