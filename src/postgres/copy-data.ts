@@ -1,25 +1,55 @@
 import { Buffer } from "node:buffer";
-
-/** A row with its line feed, a view that dies when this returns; a promise asks to wait before more is read. */
-export type OnRow = (row: Buffer) => Promise<void> | null;
+import type { Socket } from "node:net";
 
 /** Tags of messages (PostgreSQL documentation, "Message Formats"). */
 const COPY_DATA = 0x64; // d
-/** What may come before or between CopyData: CopyOutResponse, NoticeResponse, ParameterStatus, NotificationResponse. */
-const BETWEEN: ReadonlySet<number> = new Set([0x48, 0x4e, 0x53, 0x41]);
+/**
+ * What may come before or between CopyData: CopyOutResponse, CopyBothResponse, NoticeResponse, ParameterStatus,
+ * NotificationResponse.
+ */
+const BETWEEN: ReadonlySet<number> = new Set([0x48, 0x57, 0x4e, 0x53, 0x41]);
 /** Tag, and length of everything but the tag. */
 const HEADER_BYTES = 5;
 
-export interface CopyDataHandlers {
-  /** The payload of one CopyData message: a view into the chunk. */
-  readonly row: (payload: Buffer) => void;
-  /** A whole message of another kind. */
-  readonly other: (message: Buffer) => void;
-  /** The first message after which no CopyData comes, and all bytes that follow it. */
-  readonly end: (bytes: Buffer) => void;
+/** The payload of one CopyData message: `bytes` from `from` to `to` (exclusive), which die when this returns. */
+export type OnCopyData = (bytes: Buffer, from: number, to: number) => void;
+
+type OnBytes = (bytes: Buffer) => void;
+
+/**
+ * From here on CopyData on the socket of a pg connection goes to `onData` alone, and everything else to pg; with the
+ * first message after which no CopyData comes pg has the socket back. To be called when no answer is under way.
+ *
+ * pg would make objects and an event of every message, and copy whatever does not end with a chunk: a third of the time.
+ */
+export function tapCopyData(stream: Socket, onData: OnCopyData): void {
+  const pgListeners = stream.listeners("data") as OnBytes[];
+  const toPg: OnBytes = (bytes) => {
+    for (const listener of pgListeners) listener(bytes);
+  };
+  const reader = new CopyDataReader({
+    data: onData,
+    other: toPg,
+    end: (bytes) => {
+      stream.off("data", read);
+      for (const listener of pgListeners) stream.on("data", listener);
+      toPg(bytes);
+    },
+  });
+  const read: OnBytes = (chunk) => reader.read(chunk);
+  stream.on("data", read);
+  for (const listener of pgListeners) stream.off("data", listener);
 }
 
-/** Splits what a server sends for `COPY … TO STDOUT` into messages, and takes CopyData out. Ends with CopyDone or an error. */
+export interface CopyDataHandlers {
+  readonly data: OnCopyData;
+  /** A whole message of another kind. */
+  readonly other: OnBytes;
+  /** The first message after which no CopyData comes, and all bytes that follow it. */
+  readonly end: OnBytes;
+}
+
+/** Splits what a server sends into messages, and takes CopyData out. Ends with CopyDone, an error, or anything else unexpected. */
 export class CopyDataReader {
   readonly #handlers: CopyDataHandlers;
   /** The beginning of a message that is not whole: its pieces, and the bytes that they have. */
@@ -44,7 +74,7 @@ export class CopyDataReader {
         this.#hold(chunk.subarray(at));
         return;
       }
-      if (tag === COPY_DATA) this.#handlers.row(chunk.subarray(at + HEADER_BYTES, to));
+      if (tag === COPY_DATA) this.#handlers.data(chunk, at + HEADER_BYTES, to);
       else this.#handlers.other(chunk.subarray(at, to));
       at = to;
     }
@@ -76,7 +106,7 @@ export class CopyDataReader {
     const message = Buffer.concat(this.#pieces, this.#heldBytes);
     this.#pieces = [];
     this.#heldBytes = 0;
-    if (message[0] === COPY_DATA) this.#handlers.row(message.subarray(HEADER_BYTES));
+    if (message[0] === COPY_DATA) this.#handlers.data(message, HEADER_BYTES, message.length);
     else this.#handlers.other(message);
   }
 }

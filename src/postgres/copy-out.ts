@@ -1,7 +1,10 @@
 import type { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
 import type { Client } from "pg";
-import { CopyDataReader, type OnRow } from "./copy-data.ts";
+import { tapCopyData } from "./copy-data.ts";
+
+/** A row with its line feed, a view that dies when this returns; a promise asks to wait before more is read. */
+export type OnRow = (row: Buffer) => Promise<void> | null;
 
 /** What pg tells a query object; its types do not say so. */
 interface WireConnection {
@@ -9,22 +12,16 @@ interface WireConnection {
   query(text: string): void;
 }
 
-type OnData = (chunk: Buffer) => void;
-
 /**
  * `COPY … TO STDOUT`, row by row: the server sends one CopyData message a row (protocol documentation, "COPY
  * Operations"), so rows need no parsing. `onRow` gets a view that dies when it returns; a promise from it pauses the
  * socket, after the rows of the chunk that has arrived already.
- *
- * CopyData does not go through pg, which would make objects and an event of every row: that is a third of the time.
  */
 class CopyOut {
   readonly done: Promise<number>;
   readonly #text: string;
-  readonly #reader: CopyDataReader;
-  readonly #onData: OnData;
+  readonly #onRow: OnRow;
   #connection: WireConnection | null = null;
-  #pgListeners: OnData[] = [];
   #resolve: (rows: number) => void = () => {};
   #reject: (error: unknown) => void = () => {};
   #rows = 0;
@@ -33,15 +30,7 @@ class CopyOut {
 
   constructor(text: string, onRow: OnRow) {
     this.#text = text;
-    this.#reader = new CopyDataReader({
-      row: (row) => this.#row(onRow, row),
-      other: (message) => this.#toPg(message),
-      end: (bytes) => {
-        this.#handBack();
-        this.#toPg(bytes);
-      },
-    });
-    this.#onData = (chunk) => this.#reader.read(chunk);
+    this.#onRow = onRow;
     this.done = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -50,29 +39,15 @@ class CopyOut {
 
   submit(connection: WireConnection): void {
     this.#connection = connection;
-    const { stream } = connection;
-    this.#pgListeners = stream.listeners("data") as OnData[];
-    stream.on("data", this.#onData);
-    for (const listener of this.#pgListeners) stream.off("data", listener);
+    tapCopyData(connection.stream, (bytes, from, to) => this.#row(bytes.subarray(from, to)));
     connection.query(this.#text);
   }
 
-  #toPg(bytes: Buffer): void {
-    for (const listener of this.#pgListeners) listener(bytes);
-  }
-
-  /** No row comes any more: pg reads for itself again. */
-  #handBack(): void {
-    const stream = this.#connection?.stream;
-    stream?.off("data", this.#onData);
-    for (const listener of this.#pgListeners) stream?.on("data", listener);
-  }
-
-  #row(onRow: OnRow, row: Buffer): void {
+  #row(row: Buffer): void {
     if (this.#over) return;
     let wait: Promise<void> | null;
     try {
-      wait = onRow(row);
+      wait = this.#onRow(row);
     } catch (error) {
       this.#giveUp(error);
       return;

@@ -3,11 +3,18 @@ import type { Socket } from "node:net";
 import type { Client, ClientConfig } from "pg";
 import { LogicalReplicationService } from "pg-logical-replication";
 import { messageOf, OperatorError, TransientError } from "../core/errors.ts";
-import { formatLsn, parseLsn, type Lsn } from "../core/lsn.ts";
+import { formatLsn, type Lsn } from "../core/lsn.ts";
+import { tapCopyData } from "./copy-data.ts";
 import { sqlState } from "./quote.ts";
 
 /** How often the server hears from us and is asked to answer; far below any wal_sender_timeout in use. */
 const STATUS_EVERY_MS = 3_000;
+/** First bytes of what a walsender sends, and where what follows stands (documentation, "Streaming Replication Protocol"). */
+const XLOG_DATA = 0x77; // w
+const XLOG_PAYLOAD_AT = 25;
+const KEEPALIVE = 0x6b; // k
+const WAL_END_AT = 1;
+const REPLY_WANTED_AT = 17;
 /** Silence after which somebody has to look whether the connection is still there. */
 const SILENT_AFTER_MS = 20_000;
 /** How long a connection gets to say goodbye; a half-open one never does. */
@@ -42,7 +49,8 @@ interface Inside {
 
 /**
  * A replication connection that streams from a slot. The only user of pg-logical-replication, of which it takes the
- * transport alone: the payload is handed on as bytes, and nothing is acknowledged but what `acknowledge` was told.
+ * connection, the command and the status message: what the walsender sends is read here, as bytes, and nothing is
+ * acknowledged but what `acknowledge` was told.
  *
  * - The library's own acknowledging is off (`auto`, and the timer, which would send the last *received* LSN).
  * - Its `acknowledge(lsn)` sends `lsn + 1`, so it is given one byte less.
@@ -86,9 +94,6 @@ export class ReplicationStream {
       flowControl: { enabled: false },
     });
     this.#service.on("error", (error: Error) => this.#fail(explainStreamError(error)));
-    this.#service.on("heartbeat", (lsn: string, _time: number, wanted: boolean) =>
-      this.#keepalive(lsn, wanted),
-    );
     this.#started = new Promise((resolve) => this.#service.once("start", () => resolve()));
     this.#service.once("start", () => {
       this.#inside?.connection.stream.pause();
@@ -160,15 +165,23 @@ export class ReplicationStream {
       options: {},
       start: async (client: Client) => {
         this.#inside = client as unknown as Inside;
+        tapCopyData(this.#inside.connection.stream, (bytes, from, to) => this.#message(bytes, from, to));
         return client.query(`START_REPLICATION SLOT "${slot}" LOGICAL ${walPosition(startAt)} (${options})`);
       },
-      parse: (payload: Buffer) => this.#payload(payload),
     } as unknown as Plugin;
   }
 
-  #payload(payload: Buffer): void {
+  #message(bytes: Buffer, from: number, to: number): void {
     if (this.#failure !== null || this.#stopped) return;
     this.#heardAtMs = performance.now();
+    const kind = bytes[from];
+    if (kind === XLOG_DATA) this.#payload(bytes.subarray(from + XLOG_PAYLOAD_AT, to));
+    else if (kind === KEEPALIVE)
+      this.#keepalive(bytes.readBigUInt64BE(from + WAL_END_AT) as Lsn, bytes[from + REPLY_WANTED_AT] === 1);
+    else this.#fail(new Error(`the walsender sent a message of an unknown kind, ${kind}`));
+  }
+
+  #payload(payload: Buffer): void {
     if (!this.#handlers) {
       this.#early.push(Buffer.from(payload));
       return;
@@ -180,11 +193,9 @@ export class ReplicationStream {
     }
   }
 
-  #keepalive(lsn: string, wanted: boolean): void {
-    this.#heardAtMs = performance.now();
-    if (this.#failure !== null || this.#stopped) return;
+  #keepalive(walEnd: Lsn, wanted: boolean): void {
     try {
-      this.#handlers?.onKeepalive(parseLsn(lsn), wanted);
+      this.#handlers?.onKeepalive(walEnd, wanted);
     } catch (error) {
       this.#fail(error);
     }

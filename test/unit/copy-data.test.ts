@@ -19,7 +19,7 @@ function readAll(chunks: readonly Buffer[]): { rows: string[]; others: string[];
   const others: string[] = [];
   const end: Buffer[] = [];
   const reader = new CopyDataReader({
-    row: (row) => rows.push(row.toString("latin1")),
+    data: (bytes, from, to) => rows.push(bytes.toString("latin1", from, to)),
     other: (bytes) => others.push(bytes.toString("latin1")),
     end: (bytes) => end.push(bytes),
   });
@@ -35,14 +35,15 @@ const anyMessage = fc.record({ tag: fc.constantFrom("d", "d", "d", "N", "S", "A"
 
 test("takes the rows out of a copy, however the socket cuts it, and leaves everything else to pg", () => {
   const scenes = fc.record({
+    start: fc.constantFrom("H", "W"),
     messages: fc.array(anyMessage, { maxLength: 20 }),
     ending: fc.constantFrom("c", "E"),
     after: anyPayload,
     places: fc.array(fc.nat(), { maxLength: 30 }),
   });
   fc.assert(
-    fc.property(scenes, ({ messages, ending, after, places }) => {
-      const all = [{ tag: "H", payload: Buffer.alloc(3) }, ...messages];
+    fc.property(scenes, ({ start, messages, ending, after, places }) => {
+      const all = [{ tag: start, payload: Buffer.alloc(3) }, ...messages];
       const last = Buffer.concat([message(ending, after), message("Z", Buffer.from("I"))]);
       const bytes = Buffer.concat([...all.map(({ tag, payload }) => message(tag, payload)), last]);
       const read = readAll(cut(bytes, places));
