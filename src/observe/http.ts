@@ -127,6 +127,8 @@ const JSON_TYPE = "application/json; charset=utf-8";
 
 /** A loop that is this late all the time cannot keep the replication connection alive. */
 const UNHEALTHY_DELAY_MS = 5_000;
+/** Each sample wakes an idle daemon. */
+const LOOP_SAMPLE_EVERY_MS = 200;
 
 function healthz(delayedMs: number): Answer {
   if (delayedMs < UNHEALTHY_DELAY_MS) return { code: 200, type: TEXT_TYPE, body: "ok\n" };
@@ -213,7 +215,7 @@ function send(request: IncomingMessage, response: ServerResponse, { code, type, 
 
 /** How late the event loop was on average over the last ten seconds. */
 function watchEventLoop(): { delayedMs: () => number; stop: () => void } {
-  const histogram = monitorEventLoopDelay({ resolution: 20 });
+  const histogram = monitorEventLoopDelay({ resolution: LOOP_SAMPLE_EVERY_MS });
   histogram.enable();
   let delayedMs = 0;
   const timer = setInterval(() => {

@@ -5,6 +5,9 @@ import type { PublishedBatch } from "./batch-book.ts";
 import { isCopyFile } from "./file-kind.ts";
 import { GAUGES } from "./gauges.ts";
 
+/** prom-client's own 10 ms wake an idle daemon a hundred times a second. */
+const LOOP_SAMPLE_EVERY_MS = 200;
+
 /** What a store can be asked for: the bounded label `operation`. */
 type StoreOperation = "begin" | "write" | "finish" | "abort" | "publish" | "put" | "get" | "list" | "delete";
 
@@ -33,7 +36,7 @@ export interface Metrics {
 /** Metrics of one daemon, in a registry of their own. `status` is asked once a scrape. */
 export function createMetrics(status: () => Status, clock: () => number = Date.now): Metrics {
   const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
+  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: LOOP_SAMPLE_EVERY_MS });
   const counters = makeCounters(registry);
   registerGauges(registry, status);
 

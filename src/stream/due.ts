@@ -33,8 +33,9 @@ function closeAfterMs(deliveryMs: number, flushAfterMs: number): number {
   return Math.max(flushAfterMs / 2, flushAfterMs - 1.5 * deliveryMs - TICK_MS);
 }
 
-/** How often the pump looks at the clock. */
+/** How often the pump looks at the clock while a batch is open, and while none is. */
 export const TICK_MS = 50;
+export const IDLE_TICK_MS = 500;
 
 /** When a position without changes is written to the log, so that it may be acknowledged. */
 export interface IdlePosition {

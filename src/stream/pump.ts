@@ -4,7 +4,7 @@ import type { DeliveredFile, Delivery } from "../delivery/delivery.ts";
 import { heldBytes } from "../delivery/file-writer.ts";
 import { Batch, type BatchParts } from "./batch.ts";
 import { fillUnchanged, writeValues, type DeferredRow, type ReadBack } from "./deferred.ts";
-import { isDue, shouldRecordIdle, TICK_MS, type DueLimits } from "./due.ts";
+import { IDLE_TICK_MS, isDue, shouldRecordIdle, TICK_MS, type DueLimits } from "./due.ts";
 import { Filling } from "./filling.ts";
 import { StreamReader, type ReaderParts } from "./reader.ts";
 import type { TableEncoder, TableFacts } from "./table-encoder.ts";
@@ -76,6 +76,7 @@ export class Pump {
   #sealed = false;
   #pauses = 0;
   #timer: NodeJS.Timeout | null = null;
+  #tickMs = 0;
   #settle: { resolve: () => void; reject: (error: unknown) => void } = {
     resolve: () => {},
     reject: () => {},
@@ -99,12 +100,22 @@ export class Pump {
         metadataPrefix,
         startLsn,
         shapeSeen,
-        firstChange: ({ commitLsn, committedAtMicros }) => this.#filling.began(commitLsn, committedAtMicros),
+        firstChange: ({ commitLsn, committedAtMicros }) => {
+          this.#filling.began(commitLsn, committedAtMicros);
+          this.#tickEvery(TICK_MS);
+        },
         committed: (endLsn) => this.#committed(endLsn),
       },
       this.#filling.batch,
     );
-    this.#timer = setInterval(() => this.#tick(), TICK_MS);
+    this.#tickEvery(IDLE_TICK_MS);
+  }
+
+  #tickEvery(ms: number): void {
+    if (this.#over || ms === this.#tickMs) return;
+    if (this.#timer) clearInterval(this.#timer);
+    this.#timer = setInterval(() => this.#tick(), ms);
+    this.#tickMs = ms;
   }
 
   position(): PumpPosition {
@@ -196,6 +207,7 @@ export class Pump {
     if (this.#over) return;
     this.#closeIfDue();
     if (!this.#isIdle) return;
+    this.#tickEvery(IDLE_TICK_MS);
     if (this.#draining && this.#recordedLsn >= this.#reachedLsn) {
       this.#stop();
       this.#settle.resolve();
