@@ -52,7 +52,10 @@ const SETTINGS_BY_KIND: Readonly<Record<ConnectionKind, Readonly<Record<string, 
     lock_timeout: "5s",
     idle_in_transaction_session_timeout: "60s",
   },
+  // A copy is one backend a worker, and its plan, of one node, gains nothing from being compiled.
   copy: {
+    max_parallel_workers_per_gather: "0",
+    jit: "off",
     row_security: "off",
     statement_timeout: "0",
     lock_timeout: "5s",

@@ -127,20 +127,28 @@ test(
   },
 );
 
-test("a row of 60 MiB passes, and is announced", { timeout: 2 * SEVERAL_MINUTES }, async () => {
-  await using scene = await newScene("s3");
-  await scene.sql(WIDE_TABLE);
-  const daemon = await begin(scene);
-  await scene.sql(`INSERT INTO wide VALUES (4711, ${wide(60)}, 0)`);
-  const line = await daemon.line(
-    ({ level, table }) => level === "warn" && String(table).startsWith("public.wide"),
-  );
-  expect(JSON.stringify(line)).toContain("4711");
-  await isStaged(daemon, 1);
-  // In proportion to itself: received, written as CSV, compressed.
-  await expectBounded(daemon, "a row of 60 MiB", LIMIT_BYTES + 6 * 60 * MIB);
-  await scene.drainAndProve(daemon);
-});
+test.each(["copied", "streamed"])(
+  "a row of 60 MiB that is %s passes, and is announced",
+  { timeout: 2 * SEVERAL_MINUTES },
+  async (way) => {
+    await using scene = await newScene("s3");
+    await scene.sql(WIDE_TABLE);
+    const insert = (): Promise<unknown> => scene.sql(`INSERT INTO wide VALUES (4711, ${wide(60)}, 0)`);
+    if (way === "copied") await insert();
+    const daemon = await begin(scene);
+    if (way === "streamed") {
+      await insert();
+      await isStaged(daemon, 1);
+    }
+    const line = await daemon.line(
+      ({ level, table }) => level === "warn" && String(table).startsWith("public.wide"),
+    );
+    expect(JSON.stringify(line)).toContain("4711");
+    // In proportion to itself: received, written as CSV, compressed.
+    await expectBounded(daemon, `a row of 60 MiB, ${way}`, LIMIT_BYTES + 6 * 60 * MIB);
+    await scene.drainAndProve(daemon);
+  },
+);
 
 test(
   "a store that is slow for a while makes the database wait, not our memory grow",
