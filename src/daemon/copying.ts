@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { OperatorError, ReplacedError, TransientError } from "../core/errors.ts";
+import { BusyError, OperatorError, ReplacedError, TransientError } from "../core/errors.ts";
 import { tableName } from "../core/table.ts";
 import { CopyRun, type CopierParts } from "../copy/run.ts";
 import type { RangeFailure, Session } from "../copy/session.ts";
@@ -111,7 +111,8 @@ export class Copying {
   }
 
   #forgetWaits(): void {
-    for (const id of ["lock-waits", "slot-creation-waits"] as const) this.#parts.observations.clear(id);
+    for (const id of ["lock-waits", "slot-creation-waits", "copies-wait"] as const)
+      this.#parts.observations.clear(id);
   }
 
   #begin(oids: readonly number[], ended: AbortSignal, failed: (error: unknown) => void): void {
@@ -137,8 +138,8 @@ export class Copying {
       } catch (error) {
         if (ended.aborted) return;
         if (!isTransient(error)) throw error;
-        // A notice of its own says for whom a consistent point waits.
-        const level = error instanceof SlotWaitError ? "debug" : "warn";
+        // A notice of its own says what a consistent point waits for.
+        const level = error instanceof BusyError ? "debug" : "warn";
         this.#parts.log[level](
           { err: error, tables: left.length },
           "a copy session was lost; the next one goes on with what is missing",
@@ -229,11 +230,15 @@ export class Copying {
       });
       isOpening = false;
       observations.clear("slot-creation-waits");
+      observations.clear("copies-wait");
       const tables = session.catalog.tables.filter((table) => this.#own.captures(table.schema, table.name));
       return sessionOf(session, tables);
     } catch (error) {
       if (error instanceof SlotWaitError) await tell();
-      throw error;
+      if (!(error instanceof OperatorError)) throw error;
+      // All slots are taken, perhaps: no reason to end the stream, whose connection is there.
+      observations.hold("copies-wait", { problem: error.message, todo: error.mend });
+      throw new BusyError(error.message, { cause: error });
     } finally {
       isOpening = false;
       clearTimeout(telling);

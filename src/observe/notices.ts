@@ -114,6 +114,13 @@ export const NOTICES = {
     mend: "End that transaction: commit it, or SELECT pg_terminate_backend(pid).",
     shownForMs: "until cleared",
   },
+  "copies-wait": {
+    level: "error",
+    title: "copies wait",
+    message: "No copy can begin, which is tried again; the stream goes on: {problem}",
+    mend: "{todo}",
+    shownForMs: "until cleared",
+  },
   "lock-waits": {
     level: "warn",
     title: "lock waits",

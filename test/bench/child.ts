@@ -25,7 +25,12 @@ export class Child {
 
   constructor(command: string, args: readonly string[], env: Readonly<Record<string, string>>) {
     this.#child = spawn(command, args, {
-      env: { PATH: process.env["PATH"], HOME: process.env["HOME"], ...env },
+      env: {
+        PATH: process.env["PATH"],
+        HOME: process.env["HOME"],
+        NODE_OPTIONS: process.env["NODE_OPTIONS"],
+        ...env,
+      },
       stdio: ["pipe", "pipe", "pipe"],
       detached: true,
     });

@@ -15,7 +15,7 @@ import { benchStream } from "./stream.ts";
 /**
  * Measures pgstage against references in the same run:
  *
- *     npm run bench -- [--quick] [--json] [--only stream,copy] [--rounds 5] [--scale 1] [--tables 1000]
+ *     npm run bench -- [--quick] [--json] [--only stream,copy] [--rounds 3] [--scale 1] [--tables 1000]
  *
  * Starts all servers itself. Exits with 1 if a figure is under its floor.
  */
@@ -27,8 +27,7 @@ const GROUPS: Readonly<Record<string, (bench: Bench) => Promise<Figure[]>>> = {
   many: benchMany,
   log: benchLog,
 };
-const ROUNDS = 5;
-const QUICK_ROUNDS = 3;
+const ROUNDS = 3;
 
 const { values } = parseArgs({
   options: {
@@ -48,7 +47,7 @@ const bench: Bench = {
   pg,
   stages,
   quick: values.quick,
-  rounds: Number(values.rounds ?? (values.quick ? QUICK_ROUNDS : ROUNDS)),
+  rounds: Number(values.rounds ?? ROUNDS),
   scale: Number(values.scale),
   tables: values.tables === undefined ? null : Number(values.tables),
   wants: (name) => only.length === 0 || only.some((one) => name.startsWith(one)),

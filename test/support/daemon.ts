@@ -72,6 +72,7 @@ export class Daemon {
     this.#port = port;
     const env = {
       PATH: process.env["PATH"],
+      NODE_OPTIONS: process.env["NODE_OPTIONS"],
       PGSTAGE_SOURCE_URL: options.source,
       PGSTAGE_HTTP_PORT: String(port),
       // Newer versions of Node start faster with it.

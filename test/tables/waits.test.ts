@@ -7,7 +7,7 @@ let server: EmbeddedPostgres;
 let application: Client;
 let pipeline: Pipeline;
 beforeAll(async () => {
-  server = await startPostgres();
+  server = await startPostgres({ settings: { max_replication_slots: "2" } });
   const database = await server.createDatabase("app");
   application = await server.connect({ database });
   await application.query("SET application_name = 'nightly report'");
@@ -24,7 +24,7 @@ afterAll(async () => {
 /** The notice as the log has it: title, and for whom it waits. */
 async function waiting(title: string, since: number): Promise<LogLine> {
   return pipeline.until(`the notice: ${title}`, () =>
-    pipeline.lines.slice(since).find(({ msg, level }) => msg === title && level === "warn"),
+    pipeline.lines.slice(since).find(({ msg, notice }) => msg === title && notice !== undefined),
   );
 }
 
@@ -49,6 +49,24 @@ test("so does the consistent point of a later copy", async () => {
   expect(JSON.stringify(await waiting("slot creation waits", since))).toContain(await holder());
   await application.query("COMMIT");
   await pipeline.untilCopied("public.late");
+});
+
+test("where all slots are taken a copy waits and says so, and the stream goes on", async () => {
+  const since = pipeline.lines.length;
+  // A copy that is about to end has the last one yet.
+  await pipeline.until("the last slot", async () =>
+    pipeline.sql("SELECT pg_create_physical_replication_slot('others')").catch(() => null),
+  );
+  await pipeline.sql("CREATE TABLE later (id int PRIMARY KEY); INSERT INTO later VALUES (1)");
+  expect(JSON.stringify(await waiting("copies wait", since))).toContain("max_replication_slots");
+  const told = pipeline.lines.length;
+  await pipeline.sql("INSERT INTO t VALUES (4)");
+  await pipeline.until("the stream to go on", () => pipeline.linesOf("staged", undefined, told)[0]);
+  expect(pipeline.linesOf("table copied", "public.later")).toEqual([]);
+  await pipeline.sql("SELECT pg_drop_replication_slot('others')");
+  await pipeline.untilCopied("public.later");
+  await pipeline.until("the notice's end", () => pipeline.linesOf("over: copies wait", undefined, since)[0]);
+  expect(await pipeline.differences()).toEqual([]);
 });
 
 test("a copy that has begun waits for a lock, and says who has it", async () => {
