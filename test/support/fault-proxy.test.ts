@@ -58,9 +58,9 @@ test("cuts in the middle of a chunk after so many bytes", async () => {
   const client = await open();
   proxy.cutAfterBytes(100);
   expect(await roundTrip(client, "x".repeat(100))).toHaveLength(100);
-  // Node 20 may report a reset that comes together with data as an orderly end.
+  // A reset that comes together with data may be told as one, or as an orderly end; once() would reject for the first.
   client.on("error", () => {});
-  const closed = once(client, "close");
+  const closed = new Promise((resolve) => client.once("close", resolve));
   let received = 0;
   client.on("data", (chunk: Buffer) => (received += chunk.length));
   client.write("y".repeat(1000));
