@@ -41,7 +41,7 @@ const done = new Promise<void>((resolve) => {
       commit = { lsn: String(message.commitLsn), time };
       seq = 0;
     }
-    if (message.tag !== "insert") return undefined;
+    if (message.tag !== "insert" || rows === until) return undefined;
     const { relation } = message;
     const values = relation.columns.map((column) => message.new[column.name] as unknown);
     const csv = fileOf(relation.name);
