@@ -12,6 +12,7 @@ import { copyAgain, takeOver } from "../../src/delivery/take-over.ts";
 import type { Lsn } from "../../src/core/lsn.ts";
 import type { Store } from "../../src/stores/store.ts";
 import { Pump } from "../../src/stream/pump.ts";
+import { SILENT } from "../support/copier-events.ts";
 import type { FakeStream } from "../support/fake-source.ts";
 import { turns } from "../support/faulty-store.ts";
 import type { Random } from "../support/random.ts";
@@ -257,14 +258,7 @@ export class ModelDaemon {
         maxBytesPerSecond: 0,
         metadataPrefix: PREFIX,
         failureOf,
-        events: {
-          planned: () => {},
-          copied: () => {},
-          tableCopied: () => {},
-          refused: () => {},
-          busy: () => {},
-          largeRow: () => {},
-        },
+        events: SILENT,
       },
       session,
       this.#over.signal,

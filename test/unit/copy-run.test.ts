@@ -2,21 +2,13 @@ import { expect, test } from "vitest";
 import { parseLsn } from "../../src/core/lsn.ts";
 import { MemoryAccount } from "../../src/core/memory.ts";
 import type { TableRecord } from "../../src/core/table.ts";
-import { CopyRun, type CopierEvents } from "../../src/copy/run.ts";
+import { CopyRun } from "../../src/copy/run.ts";
 import type { Session } from "../../src/copy/session.ts";
 import { ShapeBook } from "../../src/delivery/shapes.ts";
 import { unborn, type State, type TableEvent } from "../../src/delivery/state.ts";
+import { SILENT } from "../support/copier-events.ts";
 import { MemoryStage, MemoryStore } from "../support/memory-store.ts";
 import { record, storage, table } from "./catalogs.ts";
-
-const SILENT: CopierEvents = {
-  planned: () => {},
-  copied: () => {},
-  tableCopied: () => {},
-  refused: () => {},
-  busy: () => {},
-  largeRow: () => {},
-};
 
 test("a table that is dropped while its plan is recorded is not copied, and nothing else suffers", async () => {
   const stays = table({ oid: 1, name: "stays", storages: [storage({ oid: 11 })] });
