@@ -94,8 +94,11 @@ function extension(id: string, value: Buffer, critical: boolean): Buffer {
   return sequence(oid(id), ...flag, tagged(0x04, value));
 }
 
-function integer(bytes: Buffer): Buffer {
-  return tagged(0x02, (bytes[0] ?? 0) > 0x7f ? Buffer.concat([Buffer.from([0]), bytes]) : bytes);
+/** A whole number of at least 0, in the fewest bytes, as DER asks. */
+export function integer(bytes: Buffer): Buffer {
+  const first = bytes.findIndex((byte) => byte > 0);
+  const digits = first === -1 ? Buffer.from([0]) : bytes.subarray(first);
+  return tagged(0x02, (digits[0] ?? 0) > 0x7f ? Buffer.concat([Buffer.from([0]), digits]) : digits);
 }
 
 function oid(dotted: string): Buffer {
