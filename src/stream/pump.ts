@@ -3,7 +3,7 @@ import { laterLsn, type Lsn } from "../core/lsn.ts";
 import type { DeliveredFile, Delivery } from "../delivery/delivery.ts";
 import { heldBytes } from "../delivery/file-writer.ts";
 import { Batch, type BatchParts } from "./batch.ts";
-import { fillUnchanged, writeValues, type DeferredRow, type ReadBack } from "./deferred.ts";
+import type { ReadBack } from "./deferred.ts";
 import { IDLE_TICK_MS, isDue, shouldRecordIdle, TICK_MS, type DueLimits } from "./due.ts";
 import { Filling } from "./filling.ts";
 import { StreamReader, type ReaderParts } from "./reader.ts";
@@ -253,7 +253,7 @@ export class Pump {
     this.#delivering = filling;
     let files: DeliveredFile[] = [];
     try {
-      await Promise.all(filling.fills);
+      await filling.filled();
       files = await filling.batch.finish();
       await this.#parts.recordShapes(filling.batch.encoders);
       await this.#parts.delivery.submit({ kind, files, events: [], endLsn, ...filling.span() });
@@ -284,7 +284,7 @@ export class Pump {
       this.#closeIfDue();
       // The rest of the chunk is read before this goes on: it may begin or end a transaction, or a fill.
       await Promise.resolve();
-      await Promise.all(this.#filling.fills);
+      await this.#filling.filled();
       if (this.#reader.insideTransaction) await this.#relieve(this.#filling.batch);
       await this.#parts.batch.memory.below(this.#enoughBytes);
     });
@@ -310,24 +310,14 @@ export class Pump {
 
   /** Reads values back for the rows that wait, and writes them into the batch that they belong to. */
   #fillInto(filling: Filling): Promise<void> {
-    const rows = this.#reader.writer.takeDeferred();
-    if (rows.length === 0) return Promise.resolve();
-    const { batch } = filling;
-    const write = (row: DeferredRow): void => {
-      const file = batch.fileFor(row.encoder, row.head.transaction);
-      const bytes = writeValues(file, row);
-      batch.wrote(file, bytes);
-      this.#reader.writer.tellIfLarge(row.encoder, row.values, bytes);
-    };
-    const filled = fillUnchanged(rows, this.#parts.readBack, {
-      write: (complete) => complete.forEach(write),
+    const { writer } = this.#reader;
+    return filling.fill(writer.takeDeferred(), {
+      readBack: this.#parts.readBack,
+      wrote: (row, bytes) => writer.tellIfLarge(row.encoder, row.values, bytes),
       relieve: async () => {
-        if (this.#isShort) await this.#relieve(batch);
+        if (this.#isShort) await this.#relieve(filling.batch);
       },
     });
-    filled.catch(() => {}); // told to the delivery
-    filling.fills.push(filled);
-    return filled;
   }
 
   async #whilePaused(wait: () => Promise<void>): Promise<void> {
