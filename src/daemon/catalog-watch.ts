@@ -28,6 +28,9 @@ const AFTER_BUSY_MS = 5_000;
 /** A table that has lost its identity makes the application's UPDATE fail for this long, and for the look that follows. */
 const GUARD_EVERY_MS = 1_000;
 
+/** Tables that stay out of reach, by OID, and who has locked them. */
+type Locked = ReadonlyMap<number, string>;
+
 export interface CatalogWatchParts {
   readonly delivery: Delivery;
   readonly captures: (schema: string, table: string) => boolean;
@@ -44,6 +47,8 @@ export class CatalogWatch {
   #poked: Promise<void>;
   /** Resolves once every shape that was seen is recorded. */
   #remembered: Promise<void> = Promise.resolve();
+  /** Tables whose publication waits for a lock, as they were told. */
+  #lockedNames: string[] = [];
 
   constructor(parts: LockParts, { delivery, captures }: CatalogWatchParts) {
     this.#parts = parts;
@@ -159,39 +164,63 @@ export class CatalogWatch {
 
   /** One look: membership first, committed, and only then the plan to copy what is new. */
   async look(): Promise<void> {
-    const { sql, settings, serverVersion } = this.#parts;
-    const { source } = settings;
     const startedAtMs = performance.now();
-    const names = publicationsOf(source.publication);
     await this.#remembered;
     // What the stream shows from now on may be newer than what is read: it is for the next look.
     const seen = seenBy(this.#delivery.state);
-    const catalog = await sql
-      .use(async (client) => {
-        const all = await readCatalogAtOnce(client, source.schemas, serverVersion);
-        const wanted = all.tables.filter((table) => this.#captures(table.schema, table.name));
-        if (source.manage) await syncMembership(client, names, wanted);
-        const published = await readMemberships(client, names);
-        return { ...all, tables: wanted, published };
-      })
-      .catch((error: unknown) => {
-        throw isLocked(error) ? new BusyError(messageOf(error), { cause: error }) : error;
-      });
-    const { captured, unpublished } = splitPublished(catalog.tables, catalog.published);
-    const difference = compareCatalog(this.#delivery.state, captured, { members: catalog.published, seen });
+    const { tables, notCaptured, published, locked } = await this.#readCatalog();
+    const known = asBefore(this.#delivery.state, tables, locked);
+    for (const oid of locked.keys()) seen.delete(oid);
+    const { captured, unpublished } = splitPublished(known, published);
+    const difference = compareCatalog(this.#delivery.state, captured, { members: published, seen });
     await this.#delivery.record(difference.events);
     reportDifference(this.#parts, difference);
-    const notCaptured = [
-      ...catalog.notCaptured.filter(({ table }) => this.#wantsName(table)),
+    this.#tellLocked(tables, locked);
+    reportTables(this.#parts, this.#delivery.state, [
+      ...notCaptured.filter(({ table }) => this.#wantsName(table)),
       ...unpublished,
-    ];
-    reportTables(this.#parts, this.#delivery.state, notCaptured);
+    ]);
     const tookMs = Math.round(performance.now() - startedAtMs);
     this.#parts.log.debug(
       { tables: captured.length, copies: difference.copies.length, took_ms: tookMs },
       "catalog read",
     );
     if (difference.events.length > 0) this.onCopies();
+  }
+
+  /** The tables that are wanted, with the publications in line with them. */
+  async #readCatalog(): Promise<Catalog & { published: Memberships; locked: Locked }> {
+    const { sql, settings, serverVersion } = this.#parts;
+    const { source } = settings;
+    const names = publicationsOf(source.publication);
+    return sql
+      .use(async (client) => {
+        const all = await readCatalogAtOnce(client, source.schemas, serverVersion);
+        const tables = all.tables.filter((table) => this.#captures(table.schema, table.name));
+        const locked: Locked = source.manage ? await syncMembership(client, names, tables) : new Map();
+        return { ...all, tables, locked, published: await readMemberships(client, names, serverVersion) };
+      })
+      .catch((error: unknown) => {
+        throw isLocked(error) ? new BusyError(messageOf(error), { cause: error }) : error;
+      });
+  }
+
+  /** Says who is in the way, and takes back what was said of tables that are locked no more. */
+  #tellLocked(tables: readonly CatalogTable[], locked: Locked): void {
+    const now = new Map(
+      tables.flatMap((table) => {
+        const holder = locked.get(table.oid);
+        return holder === undefined ? [] : [[tableName(table), holder]];
+      }),
+    );
+    for (const table of this.#lockedNames) {
+      if (!now.has(table)) this.#parts.observations.clear("publication-waits", table);
+    }
+    for (const [table, holder] of now) {
+      this.#parts.observations.hold("publication-waits", { table, holder }, table);
+    }
+    this.#lockedNames = [...now.keys()];
+    if (now.size > 0) this.#soon(AFTER_BUSY_MS);
   }
 
   /** Marks tables as to be copied afresh; resolves with the names of those that are not captured. */
@@ -216,6 +245,14 @@ export class CatalogWatch {
     const dot = table.indexOf(".");
     return this.#captures(table.slice(0, dot), table.slice(dot + 1));
   }
+}
+
+/** A table whose publication could not be altered: the log keeps what it knows of it, and learns nothing of a new one. */
+function asBefore(state: State, tables: readonly CatalogTable[], locked: Locked): CatalogTable[] {
+  return tables.flatMap((table) => {
+    if (!locked.has(table.oid)) return [table];
+    return state.tables[table.oid]?.catalog ?? [];
+  });
 }
 
 /** With a publication made by a DBA, tables that it does not hold cannot be captured. */

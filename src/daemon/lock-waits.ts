@@ -14,6 +14,9 @@ export async function tellLockWait(
   { oid, storage, table }: Locked,
   isLeft: () => boolean,
 ): Promise<void> {
-  const [holder] = await sql.use((client) => lockersOf(client, [oid, storage])).catch((): string[] => []);
+  const lockers = await sql
+    .use((client) => lockersOf(client, [oid, storage], "reading"))
+    .catch(() => new Map<number, string>());
+  const [holder] = lockers.values();
   if (holder !== undefined && isLeft()) observations.hold("lock-waits", { table, holder }, table);
 }

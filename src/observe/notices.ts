@@ -128,6 +128,14 @@ export const NOTICES = {
     mend: "Nothing, if it passes. Otherwise end that session: SELECT pg_terminate_backend(pid).",
     shownForMs: "until cleared",
   },
+  "publication-waits": {
+    level: "warn",
+    title: "publication waits",
+    message:
+      "{table} cannot enter or leave its publication while {holder} has locked it: a new table is not captured until then.",
+    mend: "Nothing, if it passes. Otherwise end that session: SELECT pg_terminate_backend(pid).",
+    shownForMs: "until cleared",
+  },
   "table-without-identity": {
     level: "warn",
     title: "table without identity",

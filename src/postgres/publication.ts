@@ -1,7 +1,9 @@
-import type { ClientBase } from "pg";
+import type { Client, ClientBase } from "pg";
 import { BusyError, messageOf, OperatorError } from "../core/errors.ts";
 import type { CatalogTable } from "../core/table.ts";
 import { ident, qualified, sqlState } from "./quote.ts";
+import { reachedTables } from "./reached.ts";
+import { lockersOf } from "./waiters.ts";
 
 /** Tables added or dropped in one statement. */
 const TABLES_PER_STATEMENT = 500;
@@ -33,7 +35,7 @@ interface PublicationRow {
 export interface PublicationChange {
   readonly publication: string;
   readonly add: readonly CatalogTable[];
-  readonly drop: readonly { readonly schema: string; readonly name: string }[];
+  readonly drop: readonly Member[];
 }
 
 interface Member {
@@ -115,16 +117,18 @@ async function readMembers(client: ClientBase, names: Publications): Promise<Mem
 /** Tables that publications reach: by OID, the OID of the membership, or null if none names the table itself. */
 export type Memberships = ReadonlyMap<number, number | null>;
 
-/** All tables that the publications reach, however they name them. */
-export async function readMemberships(client: ClientBase, names: Publications): Promise<Memberships> {
+/** All tables that the publications reach, however they name them. Waits for no lock. */
+export async function readMemberships(
+  client: ClientBase,
+  names: Publications,
+  serverVersion: number,
+): Promise<Memberships> {
   const { rows } = await client.query<{ oid: number; member: number | null }>(
-    `SELECT c.oid::int8::float8 AS oid, max(r.oid::int8)::float8 AS member
+    `SELECT t.oid::int8::float8 AS oid, max(t.member::int8)::float8 AS member
        FROM pg_catalog.pg_publication p
-       CROSS JOIN LATERAL pg_catalog.pg_get_publication_tables(p.pubname) t
-       JOIN pg_catalog.pg_class c ON c.oid = t.relid
-       LEFT JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
+       CROSS JOIN LATERAL (SELECT c.oid, r.oid AS member ${reachedTables(serverVersion)}) t
       WHERE p.pubname = ANY ($1)
-      GROUP BY c.oid`,
+      GROUP BY t.oid`,
     [[names.all, names.insertOnly]],
   );
   return new Map(rows.map((row) => [row.oid, row.member]));
@@ -154,26 +158,69 @@ export async function hasLostIdentity(client: ClientBase, names: Publications): 
   return rows[0]?.lost ?? false;
 }
 
-/** Brings the members in line with the captured tables. A table leaves one publication and enters the other at once. */
+/**
+ * Brings the members in line with the captured tables. A table leaves one publication and enters the other at once.
+ * Resolves with the tables that somebody has locked, by OID, and who has: they stay as they are, and keep no other waiting.
+ */
 export async function syncMembership(
-  client: ClientBase,
+  client: Client,
   names: Publications,
   tables: readonly CatalogTable[],
-): Promise<PublicationChange[]> {
+): Promise<Map<number, string>> {
   const changes = planMembership(names, tables, await readMembers(client, names));
-  const work = changes.filter(({ add, drop }) => add.length + drop.length > 0);
-  if (work.length === 0) return [];
+  const leaving = new Set(changes.flatMap(({ drop }) => drop.map(({ oid }) => oid)));
+  // While a table that lost its identity stays, the application's UPDATE fails: no new table may hold it up.
+  const moves = onlyTables(changes, (oid) => leaving.has(oid));
+  const entries = onlyTables(changes, (oid) => !leaving.has(oid));
+  return new Map([...(await alterUnlocked(client, moves)), ...(await alterUnlocked(client, entries))]);
+}
+
+function onlyTables(
+  changes: readonly PublicationChange[],
+  isWanted: (oid: number) => boolean,
+): PublicationChange[] {
+  return changes.map(({ publication, add, drop }) => {
+    return {
+      publication,
+      add: add.filter(({ oid }) => isWanted(oid)),
+      drop: drop.filter(({ oid }) => isWanted(oid)),
+    };
+  });
+}
+
+/** Alters what is not locked; resolves with the rest. A lock that an autovacuum has ends when we wait for it. */
+async function alterUnlocked(
+  client: Client,
+  changes: readonly PublicationChange[],
+): Promise<Map<number, string>> {
+  try {
+    await alterAtOnce(client, changes);
+    return new Map();
+  } catch (error) {
+    if (!(error instanceof BusyError)) throw error;
+    const oids = changes.flatMap(({ add, drop }) => [...add, ...drop].map(({ oid }) => oid));
+    const locked = await lockersOf(client, oids, "publishing");
+    if (locked.size === 0) throw error;
+    await alterAtOnce(
+      client,
+      onlyTables(changes, (oid) => !locked.has(oid)),
+    );
+    return locked;
+  }
+}
+
+async function alterAtOnce(client: ClientBase, changes: readonly PublicationChange[]): Promise<void> {
+  if (changes.every(({ add, drop }) => add.length + drop.length === 0)) return;
   await client.query("BEGIN");
   try {
     // A table must never be in the first publication without an identity, so tables leave before others enter.
-    for (const { publication, drop } of work) await alterMembers(client, publication, "DROP", drop);
-    for (const { publication, add } of work) await alterMembers(client, publication, "ADD", add);
+    for (const { publication, drop } of changes) await alterMembers(client, publication, "DROP", drop);
+    for (const { publication, add } of changes) await alterMembers(client, publication, "ADD", add);
     await client.query("COMMIT");
   } catch (error) {
     await client.query("ROLLBACK").catch(() => {});
     throw error;
   }
-  return work;
 }
 
 async function alterMembers(

@@ -51,16 +51,37 @@ export async function endBackends(client: Client, pids: readonly number[]): Prom
   );
 }
 
-/** Who has locked these tables so that nobody can read them, in words: `pid 4711 (psql, idle in transaction since 2026-11-22 07:03:12 UTC)`. */
-export async function lockersOf(client: Client, oids: readonly number[]): Promise<string[]> {
-  const { rows } = await client.query<{ who: string }>(
-    `SELECT DISTINCT CASE WHEN l.pid IS NULL THEN 'a prepared transaction'
-              ELSE pg_catalog.format('pid %s (%s, %s since %s UTC)', l.pid, coalesce(nullif(a.application_name, ''), a.usename::text),
-                a.state, pg_catalog.to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')) END AS who
+/** Modes of table locks that are in the way (PostgreSQL documentation, "Table-Level Locks"). */
+const IN_THE_WAY = {
+  reading: ["AccessExclusiveLock"],
+  publishing: [
+    "ShareUpdateExclusiveLock",
+    "ShareLock",
+    "ShareRowExclusiveLock",
+    "ExclusiveLock",
+    "AccessExclusiveLock",
+  ],
+} as const;
+
+/**
+ * Which of these tables somebody has locked so that nobody can read them, or put them into a publication, by OID; and
+ * who, in words: `pid 4711 (psql, idle in transaction since 2026-11-22 07:03:12 UTC)`, the state if the role may see it.
+ */
+export async function lockersOf(
+  client: Client,
+  oids: readonly number[],
+  what: keyof typeof IN_THE_WAY,
+): Promise<Map<number, string>> {
+  const { rows } = await client.query<{ oid: number; who: string }>(
+    `SELECT l.relation::int8::float8 AS oid, CASE WHEN l.pid IS NULL THEN 'a prepared transaction'
+              ELSE pg_catalog.format('pid %s (%s)', l.pid, pg_catalog.concat_ws(', ',
+                coalesce(nullif(a.application_name, ''), a.usename::text),
+                a.state || pg_catalog.to_char(a.xact_start AT TIME ZONE 'UTC', '" since "YYYY-MM-DD HH24:MI:SS" UTC"'))) END AS who
        FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
-      WHERE l.locktype = 'relation' AND l.relation = ANY ($1::oid[]) AND l.granted AND l.mode = 'AccessExclusiveLock'
+      WHERE l.locktype = 'relation' AND l.relation = ANY ($1::oid[]) AND l.granted AND l.mode = ANY ($2)
+        AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
         AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())`,
-    [oids],
+    [oids, IN_THE_WAY[what]],
   );
-  return rows.map((row) => row.who);
+  return new Map(rows.map(({ oid, who }) => [oid, who]));
 }

@@ -11,13 +11,17 @@ import { bareCopies, dropPipeline, openSource, type Source } from "./source.ts";
 import { startDaemon, type StoreKind } from "./stage.ts";
 import { createTables, writeRows } from "./workload.ts";
 
-const ROWS = 3_000_000;
-const QUICK_ROWS = 600_000;
+/** Rows of a full case: some five seconds a round. */
+const ROWS = { 10: 3_000_000, documents: 500_000 } as const;
+const QUICK_SHARE = 0.2;
 /** By default a table of this size has one or two ranges: no work for four connections. */
 const RANGES = 16;
 const PAGE_BYTES = 8192;
 
+const namesOf: Readonly<Record<keyof typeof ROWS, string>> = { 10: "10 columns", documents: "documents" };
+
 interface CopyCase {
+  readonly columns: keyof typeof ROWS;
   readonly workers: number;
   readonly compression: "gzip" | "zstd" | "none";
   readonly store: StoreKind;
@@ -25,14 +29,18 @@ interface CopyCase {
 }
 
 const CASES: readonly CopyCase[] = [
-  { workers: 1, compression: "gzip", store: "file" },
-  { workers: 2, compression: "gzip", store: "file", quick: true },
-  { workers: 4, compression: "gzip", store: "file" },
-  { workers: 2, compression: "gzip", store: "s3", quick: true },
-  { workers: 2, compression: "zstd", store: "file" },
-  { workers: 1, compression: "none", store: "file" },
-  { workers: 2, compression: "none", store: "file", quick: true },
-  { workers: 2, compression: "none", store: "s3" },
+  { columns: 10, workers: 1, compression: "gzip", store: "file" },
+  { columns: 10, workers: 2, compression: "gzip", store: "file", quick: true },
+  { columns: 10, workers: 4, compression: "gzip", store: "file" },
+  { columns: 10, workers: 2, compression: "gzip", store: "s3", quick: true },
+  { columns: 10, workers: 2, compression: "zstd", store: "file" },
+  { columns: 10, workers: 1, compression: "none", store: "file" },
+  { columns: 10, workers: 2, compression: "none", store: "file", quick: true },
+  { columns: 10, workers: 2, compression: "none", store: "s3" },
+  { columns: "documents", workers: 1, compression: "gzip", store: "file" },
+  { columns: "documents", workers: 2, compression: "gzip", store: "file", quick: true },
+  { columns: "documents", workers: 2, compression: "gzip", store: "s3" },
+  { columns: "documents", workers: 2, compression: "none", store: "file" },
 ];
 
 interface Table {
@@ -55,12 +63,25 @@ export async function benchCopy(bench: Bench): Promise<Figure[]> {
       (!bench.quick || one.quick) &&
       bench.wants(`copy ${nameOf(one)}`),
   );
-  const table = await prepare(bench);
+  const figures: Figure[] = [];
+  for (const columns of new Set(cases.map((one) => one.columns))) {
+    const same = cases.filter((one) => one.columns === columns);
+    figures.push(...(await benchTable(bench, columns, same)));
+  }
+  return figures;
+}
+
+async function benchTable(
+  bench: Bench,
+  columns: CopyCase["columns"],
+  cases: readonly CopyCase[],
+): Promise<Figure[]> {
+  const table = await prepare(bench, columns);
   const ours = new Map<CopyCase, Round[]>(cases.map((one) => [one, []]));
   const piped: number[] = [];
   const bare = new Map<number, number[]>();
   for (let round = 0; round < bench.rounds; round++) {
-    bench.say(`copy, round ${round + 1} of ${bench.rounds}`);
+    bench.say(`copy of ${namesOf[columns]}, round ${round + 1} of ${bench.rounds}`);
     piped.push(await pipedRound(bench, table));
     for (const connections of new Set(cases.filter(isBare).map((one) => one.workers))) {
       const rate = await bareRound(table, connections);
@@ -70,31 +91,34 @@ export async function benchCopy(bench: Bench): Promise<Figure[]> {
   }
   await table.source.sql("DROP TABLE t00001");
   return cases.map((one) => {
-    const rounds = ours.get(one) ?? [];
-    const cpu = median(rounds.map((round) => round.cpuPerMillion)).toFixed(2);
-    const peak = Math.round(median(rounds.map((round) => round.peakBytes)) / 2 ** 20);
-    const note = `${cpu} CPU s per million, peak ${peak} MiB`;
     const reference = isBare(one) ? (bare.get(one.workers) ?? []) : piped;
-    const pairs = rounds.map((round, i): [number, number] => [round.rate, reference[i] ?? Number.NaN]);
-    const name = isBare(one) ? `bare COPY on ${one.workers}` : "COPY | gzip -1";
-    return against({ group: "copy", what: nameOf(one), unit: "rows/s", note }, name, pairs);
+    return figureOf(one, ours.get(one) ?? [], reference);
   });
+}
+
+function figureOf(one: CopyCase, rounds: readonly Round[], reference: readonly number[]): Figure {
+  const cpu = median(rounds.map((round) => round.cpuPerMillion)).toFixed(2);
+  const peak = Math.round(median(rounds.map((round) => round.peakBytes)) / 2 ** 20);
+  const note = `${cpu} CPU s per million, peak ${peak} MiB`;
+  const pairs = rounds.map((round, i): [number, number] => [round.rate, reference[i] ?? Number.NaN]);
+  const name = isBare(one) ? `bare COPY on ${one.workers}` : "COPY | gzip -1";
+  return against({ group: "copy", what: nameOf(one), unit: "rows/s", note }, name, pairs);
 }
 
 function isBare(one: CopyCase): boolean {
   return one.compression === "none";
 }
 
-function nameOf({ workers, compression, store }: CopyCase): string {
-  return `${compression}, ${workers} worker${workers > 1 ? "s" : ""}, ${store}`;
+function nameOf({ columns, workers, compression, store }: CopyCase): string {
+  return `${compression}, ${workers} worker${workers > 1 ? "s" : ""}, ${store}, ${namesOf[columns]}`;
 }
 
-async function prepare(bench: Bench): Promise<Table> {
+async function prepare(bench: Bench, columns: CopyCase["columns"]): Promise<Table> {
   bench.say("copy: writing");
   const source = await openSource(bench.pg);
-  const what = { name: "copy", columns: 10, tables: 1, rowsPerTransaction: Infinity, share: 1 } as const;
+  const what = { name: "copy", columns, tables: 1, rowsPerTransaction: Infinity, share: 1 } as const;
   await createTables(source, what);
-  const rows = Math.round((bench.quick ? QUICK_ROWS : ROWS) * bench.scale);
+  const rows = Math.round(ROWS[columns] * (bench.quick ? QUICK_SHARE : 1) * bench.scale);
   await writeRows(source, what, rows);
   // Sets the hint bits, so that the first reader does not have to.
   await source.sql("VACUUM ANALYZE t00001");

@@ -1,9 +1,12 @@
 import type { Source } from "./source.ts";
 
+/** Columns beside the key: so many of one line each, or a few with a document of about 1 KB. */
+type Columns = 2 | 10 | 200 | "documents";
+
 /** What a stream is made of. */
 export interface StreamCase {
   readonly name: string;
-  readonly columns: 2 | 10 | 200;
+  readonly columns: Columns;
   readonly tables: number;
   readonly rowsPerTransaction: number;
   /** Share of the full number of rows, for wide ones. */
@@ -12,7 +15,7 @@ export interface StreamCase {
   readonly s3?: boolean;
 }
 
-const COLUMNS: Readonly<Record<StreamCase["columns"], readonly [type: string, value: string][]>> = {
+const COLUMNS: Readonly<Record<Columns, readonly [type: string, value: string][]>> = {
   2: [["text", "'row '||i"]],
   10: [
     ["text", "'text of row '||i"],
@@ -23,6 +26,15 @@ const COLUMNS: Readonly<Record<StreamCase["columns"], readonly [type: string, va
   200: Array.from({ length: 199 }, (_, k): [string, string] => {
     return k % 4 === 0 ? ["text", `'value ${k} of row '||i`] : ["int", `(i*${k + 1})%1000000`];
   }),
+  documents: [
+    ["timestamptz", "now()"],
+    ["text", "md5(i::text)"],
+    [
+      "jsonb",
+      `jsonb_build_object('name', 'customer '||i, 'note', repeat('a line that says little. ', 8), 'at', now(),
+         'tags', (SELECT jsonb_agg(md5((i+k)::text)) FROM generate_series(1, 16) AS k))`,
+    ],
+  ],
 };
 
 function tableNames({ tables }: Pick<StreamCase, "tables">): string[] {

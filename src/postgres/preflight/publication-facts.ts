@@ -1,4 +1,5 @@
 import type { ClientBase } from "pg";
+import { reachedTables } from "../reached.ts";
 
 /** A publication as the catalog describes it. */
 export interface PublicationFacts {
@@ -60,7 +61,7 @@ function publicationSql(serverVersion: number): string {
            pg_catalog.array_remove(ARRAY[CASE WHEN p.pubinsert THEN 'insert' END, CASE WHEN p.pubupdate THEN 'update' END,
              CASE WHEN p.pubdelete THEN 'delete' END, CASE WHEN p.pubtruncate THEN 'truncate' END], NULL) AS publishes,
            p.pubviaroot AS via_root, (p.puballtables OR ${inSchema}) AS reaches_all, (${generated}) AS generated,
-           ARRAY(SELECT t.relid::oid::int8::float8 FROM pg_catalog.pg_get_publication_tables(p.pubname) t) AS tables,
+           ARRAY(SELECT c.oid::int8::float8 ${reachedTables(serverVersion)}) AS tables,
            ARRAY(SELECT r.prrelid::int8::float8 FROM pg_catalog.pg_publication_rel r
                   WHERE r.prpubid = p.oid AND (${partial})) AS partial
       FROM pg_catalog.pg_publication p WHERE p.pubname = ANY ($1)`;
