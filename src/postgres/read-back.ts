@@ -21,6 +21,21 @@ const ALTERED = /^(42P01|42703|3F000)$/;
 const TRIES = 5;
 
 /**
+ * Those of these committed transactions that no snapshot shows yet. A walsender sends a commit once its record is on disk;
+ * the backend then waits for synchronous standbys, leaves the list of running transactions, and gives back its locks,
+ * in this order. Source: PostgreSQL, xact.c, CommitTransaction; twophase.c, FinishPreparedTransaction.
+ */
+export async function invisibleAmong(client: Client, xids: readonly number[]): Promise<number[]> {
+  const { rows } = await client.query<{ xid: string }>(
+    `SELECT transactionid::text AS xid FROM pg_catalog.pg_locks
+      WHERE locktype = 'transactionid' AND granted AND mode = 'ExclusiveLock'
+        AND transactionid = ANY ($1::text[]::xid[])`,
+    [xids],
+  );
+  return rows.map(({ xid }) => Number(xid));
+}
+
+/**
  * Current values of rows, by key, as Postgres prints them; null for a row that is not there, and undefined values
  * (holes) for columns that are not there any more. The answers are in the order of `keys`.
  */

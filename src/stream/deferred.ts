@@ -13,10 +13,13 @@ export interface DeferredRow {
   readonly bytes: number;
 }
 
-/** Reads current values by key. The order of the answer is that of the question; null: there is no such row now. */
+/**
+ * Reads current values by key, once `xids`, of which the rows are, are visible. The order of the answer is that of the
+ * question; null: there is no such row now.
+ */
 export interface ReadBack {
   (
-    table: { oid: number; columns: readonly string[]; key: readonly string[] },
+    table: { oid: number; columns: readonly string[]; key: readonly string[]; xids: readonly number[] },
     keys: readonly (readonly string[])[],
   ): Promise<(readonly (string | null)[] | null)[]>;
 }
@@ -83,7 +86,8 @@ async function fill(
     rows.some((row) => row.values[i] === undefined) ? [i] : [],
   );
   const keys = rows.map((row) => key.map((index) => String(row.values[index])));
-  const table = { oid: relation.oid, columns: missing.map(nameOf), key: key.map(nameOf) };
+  const xids = [...new Set(rows.map((row) => row.head.transaction.xid))];
+  const table = { oid: relation.oid, columns: missing.map(nameOf), key: key.map(nameOf), xids };
   const answers = await readBack(table, keys);
   return rows.map((row, i) => ({ ...row, values: merge(row.values, missing, answers[i] ?? null) }));
 }

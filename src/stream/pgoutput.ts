@@ -34,6 +34,7 @@ export interface Begin {
   readonly commitLsn: Lsn;
   /** Microseconds since 1970. */
   readonly committedAtMicros: bigint;
+  readonly xid: number;
 }
 
 export function readBegin(payload: Buffer): Begin {
@@ -41,6 +42,7 @@ export function readBegin(payload: Buffer): Begin {
   return {
     commitLsn: payload.readBigUInt64BE(1) as Lsn,
     committedAtMicros: payload.readBigInt64BE(9) + POSTGRES_EPOCH_MICROS,
+    xid: payload.readUInt32BE(17),
   };
 }
 

@@ -11,6 +11,8 @@ export interface Transaction {
   readonly commitLsn: Lsn;
   /** Microseconds since 1970. */
   readonly committedAtMicros: bigint;
+  /** What Postgres calls it; used again after 2^32 others. */
+  readonly xid: number;
   /** `2026/11/22/07/` */
   readonly hour: string;
   /** `,00000000/0152C0A8,`: between `_op` and `_seq`. */
@@ -27,7 +29,7 @@ export class Transactions {
   #hour = "";
   #hourNumber = -1n;
 
-  begin({ commitLsn, committedAtMicros }: Begin): Transaction {
+  begin({ commitLsn, committedAtMicros, xid }: Begin): Transaction {
     const hourNumber = committedAtMicros / HOUR_MICROS;
     if (hourNumber !== this.#hourNumber) {
       this.#hourNumber = hourNumber;
@@ -37,6 +39,7 @@ export class Transactions {
       number: ++this.#count,
       commitLsn,
       committedAtMicros,
+      xid,
       hour: this.#hour,
       head: Buffer.from(`,${formatLsn(commitLsn)},`, "latin1"),
       tail: Buffer.from(`,${formatTimestamp(committedAtMicros)},`, "latin1"),

@@ -37,7 +37,7 @@ const transactions = new Transactions();
 let lsn = 100n;
 function begin(committedAtMicros = 0n): Transaction {
   lsn += 1n;
-  return transactions.begin({ commitLsn: lsn as Lsn, committedAtMicros });
+  return transactions.begin({ commitLsn: lsn as Lsn, committedAtMicros, xid: 7 });
 }
 
 /** Writes one row, in a transaction of its own unless one is given. */

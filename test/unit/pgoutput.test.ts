@@ -41,8 +41,8 @@ const relation: fc.Arbitrary<wire.WireRelation> = fc.record({
 describe("what the writer writes is what is read", () => {
   test("BEGIN and COMMIT", () => {
     fc.assert(
-      fc.property(u64, u64, micros, (commitLsn, endLsn, at) => {
-        expect(readBegin(wire.begin(commitLsn, at))).toEqual({ commitLsn, committedAtMicros: at });
+      fc.property(u64, u64, micros, fc.nat(2 ** 32 - 1), (commitLsn, endLsn, at, xid) => {
+        expect(readBegin(wire.begin(commitLsn, at, xid))).toEqual({ commitLsn, committedAtMicros: at, xid });
         expect(readCommitEnd(wire.commit(commitLsn, endLsn, at))).toBe(endLsn);
       }),
     );
