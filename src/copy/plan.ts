@@ -39,9 +39,18 @@ export function rangesOf(storages: readonly PlannedStorage[]): PlannedRange[] {
   return ranges;
 }
 
-/** Rows that nothing identifies cannot win over each other: such a table is copied in one session or again. */
+/** A plan's storages under the names that they have now: a partition may be renamed, or moved to another schema. */
+export function asNamedNow(planned: readonly PlannedStorage[], now: CatalogTable): PlannedStorage[] {
+  const names = new Map(now.storages.map(({ oid, schema, name }) => [oid, { schema, name }]));
+  return planned.map((storage) => ({ ...storage, ...names.get(storage.oid) }));
+}
+
+/**
+ * Rows that nothing identifies cannot win over each other, and of rows whose updates are not sent nobody tells that
+ * they moved to pages that are copied already: such a table is copied in one session or again.
+ */
 export function isBag(table: CatalogTable): boolean {
-  return table.key.length === 0;
+  return table.key.length === 0 || table.insertOnly;
 }
 
 /**

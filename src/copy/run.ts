@@ -7,7 +7,7 @@ import type { Submission } from "../delivery/delivery.ts";
 import { heldBytes, type WriterParts } from "../delivery/file-writer.ts";
 import type { ShapeBook } from "../delivery/shapes.ts";
 import type { State, TableEvent } from "../delivery/state.ts";
-import { isBag, mayResume, planStorages, rangesOf, type PlannedRange } from "./plan.ts";
+import { asNamedNow, isBag, mayResume, planStorages, rangesOf, type PlannedRange } from "./plan.ts";
 import { RangeFile, shapeOf } from "./range-file.ts";
 import { namesOf } from "./reasons.ts";
 import type { RangeFailure, Session } from "./session.ts";
@@ -145,7 +145,7 @@ export class CopyRun {
       // A look at the catalog may have found meanwhile that the table is gone.
       const copy = delivery.state.tables[table.oid]?.copy;
       if (copy?.phase !== "copying" || this.#left.has(table.oid)) return [];
-      const ranges = rangesOf(copy.storages);
+      const ranges = rangesOf(asNamedNow(copy.storages, table));
       events.planned(tableName(table), ranges.length, !fresh.has(table.oid));
       const left = ranges.filter((range) => !copy.done.includes(range.number));
       return left.map((range) => ({ oid: table.oid, range, bag: isBag(table), tries: 0 }));

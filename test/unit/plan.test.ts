@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { CopyProgress } from "../../src/core/table.ts";
-import { mayResume, planStorages, rangesOf } from "../../src/copy/plan.ts";
+import { asNamedNow, mayResume, planStorages, rangesOf } from "../../src/copy/plan.ts";
 import { column, COPIED, record, storage, table } from "./catalogs.ts";
 
 describe("a plan", () => {
@@ -38,6 +38,14 @@ describe("a plan", () => {
   });
 });
 
+test("a partition that was renamed is read under its new name", () => {
+  const before = planStorages(table({ storages: [storage({ name: "p_1" })] }), new Map(), 1);
+  const now = table({ storages: [storage({ schema: "archive", name: "p_2" })] });
+  expect(rangesOf(asNamedNow(before, now)).map(({ storage: read }) => read)).toMatchObject([
+    { oid: 1, schema: "archive", name: "p_2" },
+  ]);
+});
+
 describe("missing ranges may be read at a later point", () => {
   const planned = { oid: 1, schema: "public", name: "t", filenode: 1, pages: 10, pagesPerRange: 5 };
   const copying: CopyProgress = {
@@ -62,6 +70,13 @@ describe("missing ranges may be read at a later point", () => {
     ["not with other columns", table(), table({ columns: [column(1, "id")] }), copying, false],
     ["not where nothing identifies a row", table({ key: [] }), table({ key: [] }), copying, false],
     ["not where nothing identified one", table({ key: [] }), table(), copying, false],
+    [
+      "not where updates are not sent",
+      table({ insertOnly: true }),
+      table({ insertOnly: true }),
+      copying,
+      false,
+    ],
     ["not if there is no plan", table(), table(), COPIED, false],
   ])("%s", (...[, before, now, copy, expected]) => {
     expect(mayResume(record(before, copy), now)).toBe(expected);
