@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { access, type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
-import { UploadLostError } from "../core/errors.ts";
+import { messageOf, UploadLostError } from "../core/errors.ts";
 import { hasCode } from "./directory-errors.ts";
 import { syncFolder, unlinkIfThere, writeFully } from "./durable.ts";
 import { wholeFile, type StoredPart } from "./parts.ts";
@@ -22,6 +22,8 @@ export class DirectoryUpload implements Upload {
   readonly #written = new Map<number, StoredPart>();
   readonly #underWay = new Set<Promise<void>>();
   #open = true;
+  /** Why the disk does not have all of it. */
+  #unwritten: unknown = null;
 
   private constructor(opened: { id: string; folder: string; handle: FileHandle; classify: Classify }) {
     this.#id = opened.id;
@@ -53,7 +55,7 @@ export class DirectoryUpload implements Upload {
     await Promise.all(this.#underWay);
     const { bytes } = wholeFile(this.#written.values(), MIN_PART_BYTES);
     await this.#classify(async () => {
-      if (this.#open) await this.#handle.sync();
+      if (this.#open) await this.#sync();
       await this.#close();
       await this.#assertNamed();
       await syncFolder(this.#folder);
@@ -66,6 +68,23 @@ export class DirectoryUpload implements Upload {
     await this.#classify(async () => {
       await this.#close();
       await unlinkIfThere(join(this.#folder, this.#id));
+    });
+  }
+
+  /**
+   * What could not be written is told once: the kernel drops the pages, and the next fsync succeeds (PostgreSQL wiki,
+   * "Fsync Errors"). So the file is given up, and its rows are received again.
+   */
+  async #sync(): Promise<void> {
+    try {
+      await this.#handle.sync();
+    } catch (error) {
+      this.#unwritten ??= error;
+    }
+    if (this.#unwritten === null) return;
+    const path = join(this.#folder, this.#id);
+    throw new UploadLostError(`${path} could not be written to the disk: ${messageOf(this.#unwritten)}`, {
+      cause: this.#unwritten,
     });
   }
 
