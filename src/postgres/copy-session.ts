@@ -168,6 +168,7 @@ export class CopySession {
     await client.query("SAVEPOINT range");
     try {
       await this.#lock(client, range.storage);
+      await this.#assertColumns(client, range.storage, columns);
       return await copyOut(client, this.#copyText(range, columns), onRow);
     } catch (error) {
       throw explainCopyError(error, range.storage);
@@ -200,6 +201,31 @@ export class CopySession {
     const [now] = rows;
     if (now?.oid !== storage.oid || now.filenode !== storage.filenode) {
       throw new TableChangedError(`${qualified(storage)} was rewritten, truncated or replaced`);
+    }
+  }
+
+  /**
+   * COPY finds columns by the names that they have now, and the catalog that we read is the snapshot's: names that
+   * were swapped, or a type that was changed without a rewrite, would give other texts, and once they are changed back
+   * nothing would tell. What is described is what is true now.
+   */
+  async #assertColumns(client: Client, storage: PlannedStorage, columns: readonly string[]): Promise<void> {
+    const { fields } = await client.query(
+      `SELECT ${columns.map(ident).join(", ")} FROM ONLY ${qualified(storage)} LIMIT 0`,
+    );
+    // A value of a domain is described as one of its base type.
+    const { rows } = await client.query<{ name: string; attnum: number; type: number | null }>(
+      `SELECT a.attname::text AS name, a.attnum::int4 AS attnum,
+              CASE t.typtype WHEN 'd' THEN NULL ELSE a.atttypid::int8::float8 END AS type
+         FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+        WHERE a.attrelid = $1::oid AND a.attnum > 0`,
+      [storage.oid],
+    );
+    const then = new Map(rows.map((row) => [row.name, row]));
+    for (const { name, columnID, dataTypeID } of fields) {
+      const { attnum, type } = then.get(name) ?? { attnum: 0, type: null };
+      if (attnum === columnID && (type === null || type === dataTypeID)) continue;
+      throw new TableChangedError(`column ${ident(name)} of ${qualified(storage)} is another one now`);
     }
   }
 
