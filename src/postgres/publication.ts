@@ -136,7 +136,8 @@ export async function readMemberships(
 
 /**
  * Whether a table whose updates are published has nothing any more that identifies its rows: the application's UPDATE
- * and DELETE fail until it leaves the publication. Cheap: one query, whatever the number of tables.
+ * and DELETE fail until it leaves the publication. Cheap: one query, whatever the number of tables. A partition with
+ * partitions of its own has no rows, so nobody asks for its identity.
  */
 export async function hasLostIdentity(client: ClientBase, names: Publications): Promise<boolean> {
   const { rows } = await client.query<{ lost: boolean }>(
@@ -152,7 +153,8 @@ export async function hasLostIdentity(client: ClientBase, names: Publications): 
        SELECT FROM published u JOIN pg_catalog.pg_class c ON c.oid = u.oid
          LEFT JOIN pg_catalog.pg_index i ON i.indrelid = c.oid AND i.indisvalid AND i.indimmediate
            AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident ELSE false END
-        WHERE c.relkind IN ('r', 'p') AND c.relreplident <> 'f' AND i.indexrelid IS NULL) AS lost`,
+        WHERE (c.relkind = 'r' OR c.relkind = 'p' AND NOT c.relispartition)
+          AND c.relreplident <> 'f' AND i.indexrelid IS NULL) AS lost`,
     [names.all],
   );
   return rows[0]?.lost ?? false;
