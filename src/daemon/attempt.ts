@@ -133,6 +133,7 @@ function pumpParts(
     },
     metadataPrefix: settings.format.metadataPrefix,
     startLsn: held.from,
+    publishedUntilMs: held.reading?.streamedUntilMs ?? null,
     recordShapes: (encoders) => shapes.record([...encoders].map((encoder) => encoder.shape)),
   };
 }

@@ -1,12 +1,14 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { BusyError, messageOf, TransientError } from "../core/errors.ts";
+import { BusyError, messageOf, OperatorError, TransientError } from "../core/errors.ts";
 import type { Shape } from "../core/shape.ts";
 import { formatLsn } from "../core/lsn.ts";
 import { tableName, type CatalogTable, type SeenShape } from "../core/table.ts";
 import type { Delivery } from "../delivery/delivery.ts";
 import type { State } from "../delivery/state.ts";
 import { readCatalogAtOnce, type Catalog } from "../postgres/catalog.ts";
+import { readPublicationFacts } from "../postgres/preflight/publication-facts.ts";
 import {
+  createStatement,
   hasLostIdentity,
   publicationsOf,
   readMemberships,
@@ -17,6 +19,7 @@ import { FailureLog } from "../observe/failures.ts";
 import type { SeenRelation } from "../stream/reader.ts";
 import { isLocked } from "../postgres/sql-connection.ts";
 import { compareCatalog } from "./discovery.ts";
+import { checkContent } from "./preflight/publications.ts";
 import { pause } from "./pause.ts";
 import { onShape, reportDifference, reportTables } from "./reports.ts";
 import type { LockParts } from "./slot-lock.ts";
@@ -197,7 +200,10 @@ export class CatalogWatch {
       .use(async (client) => {
         const all = await readCatalogAtOnce(client, source.schemas, serverVersion);
         const tables = all.tables.filter((table) => this.#captures(table.schema, table.name));
-        const locked: Locked = source.manage ? await syncMembership(client, names, tables) : new Map();
+        const present = await readPublicationFacts(client, [names.all, names.insertOnly], serverVersion);
+        const { manage } = source;
+        refuseThinner({ names, present, tables, manage, serverVersion, rights: new Map() });
+        const locked: Locked = manage ? await syncMembership(client, names, tables) : new Map();
         return { ...all, tables, locked, published: await readMemberships(client, names, serverVersion) };
       })
       .catch((error: unknown) => {
@@ -245,6 +251,22 @@ export class CatalogWatch {
     const dot = table.indexOf(".");
     return this.#captures(table.slice(0, dot), table.slice(dot + 1));
   }
+}
+
+/** Throws an OperatorError if somebody altered a publication so that it sends less than there is. */
+function refuseThinner(situation: Parameters<typeof checkContent>[0]): void {
+  const { names, present, manage, serverVersion } = situation;
+  for (const name of manage ? [names.all, names.insertOnly] : [names.all]) {
+    if (present.has(name)) continue;
+    throw new OperatorError(
+      `publication ${name} is gone: changes since then are lost to the stream`,
+      `${createStatement(name, names, serverVersion)}; then \`pgstage resync --all\``,
+    );
+  }
+  const [problem] = checkContent(situation).filter(
+    ({ verdict, passing }) => verdict === "fail" && passing !== true,
+  );
+  if (problem) throw new OperatorError(problem.found, problem.mend);
 }
 
 /** A table whose publication could not be altered: the log keeps what it knows of it, and learns nothing of a new one. */

@@ -23,6 +23,11 @@ export interface Reading {
   readonly damage: string | null;
   /** Keys of the state documents that are there. */
   readonly stateKeys: readonly string[];
+  /**
+   * When what was streamed last had committed, or nothing was left to stream, in ms since 1970; null if the documents
+   * that were read do not tell. Those of copies and starts do not count: they say nothing of the stream.
+   */
+  readonly streamedUntilMs?: number | null;
 }
 
 /** Reads the log up to its end; null if there is none. Costs the same however long it is. */
@@ -42,7 +47,16 @@ export async function readLog(store: Store): Promise<Reading | null> {
     missing === 0
       ? null
       : `${missing} log document(s) before ${logKey(newest)} are gone (a bucket rule, or a person)`;
-  return { state, last, damage, stateKeys };
+  return { state, last, damage, stateKeys, streamedUntilMs: streamedUntil(documents) };
+}
+
+function streamedUntil(documents: readonly (LogDocument | null)[]): number | null {
+  const times = documents.flatMap((document) => {
+    if (document?.kind === "idle") return [Date.parse(document.time)];
+    const committedAt = document?.committedAt ?? null;
+    return committedAt === null ? [] : [Date.parse(committedAt.replace(" ", "T").replace("+00", "Z"))];
+  });
+  return times.length === 0 ? null : Math.max(...times);
 }
 
 async function collect(keys: AsyncIterable<string>): Promise<string[]> {

@@ -238,6 +238,14 @@ function walPosition(lsn: Lsn | null): string {
 
 /** The server meets the same value again after every start. */
 function explainStreamError(error: unknown): unknown {
+  // undefined_object: up to 17 a change is decoded with the publications that there were at its time.
+  if (sqlState(error) === "42704") {
+    return new OperatorError(
+      `a publication was not there when a change was made, so the change cannot be sent: ${messageOf(error)}`,
+      "run `pgstage resync --all`, also if the publication is there again: the next start makes a new slot and copies every table afresh",
+      { cause: error },
+    );
+  }
   // character_not_in_repertoire, untranslatable_character
   if (!["22021", "22P05"].includes(sqlState(error))) return error;
   return new OperatorError(

@@ -35,6 +35,7 @@ export interface PumpParts {
   readonly metadataPrefix: string;
   /** Where the log ends. */
   readonly startLsn: Lsn;
+  readonly publishedUntilMs?: ReaderParts["publishedUntilMs"];
   readonly shapeSeen: ReaderParts["shapeSeen"];
   /** Writes down the columns of shapes before a log document names them. */
   readonly recordShapes: (encoders: ReadonlySet<TableEncoder>) => Promise<void>;
@@ -93,12 +94,13 @@ export class Pump {
       this.#settle = { resolve, reject };
     });
     this.done.catch(() => {});
-    const { facts, metadataPrefix, startLsn, shapeSeen } = parts;
+    const { facts, metadataPrefix, startLsn, publishedUntilMs = null, shapeSeen } = parts;
     this.#reader = new StreamReader(
       {
         facts,
         metadataPrefix,
         startLsn,
+        publishedUntilMs,
         shapeSeen,
         firstChange: ({ commitLsn, committedAtMicros }) => {
           this.#filling.began(commitLsn, committedAtMicros);

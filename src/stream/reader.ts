@@ -1,6 +1,8 @@
 import type { Buffer } from "node:buffer";
-import { NO_LSN, type Lsn } from "../core/lsn.ts";
+import { OperatorError } from "../core/errors.ts";
+import { formatLsn, NO_LSN, type Lsn } from "../core/lsn.ts";
 import type { Shape } from "../core/shape.ts";
+import { formatTimestamp } from "../csv/header.ts";
 import type { Batch } from "./batch.ts";
 import { ChangeWriter } from "./change-writer.ts";
 import {
@@ -23,11 +25,16 @@ import {
 import { makeEncoder, type TableEncoder, type TableFacts } from "./table-encoder.ts";
 import { Transactions, type Transaction } from "./transaction.ts";
 
+/** Transactions that commit at the same time may be numbered in another order, and clocks are set. */
+const CLOCK_SLACK_MS = 60_000;
+
 export interface ReaderParts {
   readonly facts: TableFacts;
   readonly metadataPrefix: string;
   /** Where the log ends: what committed before is published already, however far back the server begins. */
   readonly startLsn: Lsn;
+  /** What is published has committed before, in ms since 1970; null or not given: not known. */
+  readonly publishedUntilMs?: number | null;
   /** The first change of a transaction is about to be written. */
   readonly firstChange: (transaction: Transaction) => void;
   /** A transaction is whole. `changed`: it wrote rows. */
@@ -73,7 +80,8 @@ export class StreamReader {
       case INSERT:
       case UPDATE:
       case DELETE:
-        if (!this.#skipping) this.#change(tag, payload);
+        if (this.#skipping) this.#assertPublished(payload.readUInt32BE(1));
+        else this.#change(tag, payload);
         return;
       case BEGIN:
         this.#begin(payload);
@@ -145,6 +153,21 @@ export class StreamReader {
       this.#beforeRow();
       this.writer.truncate(encoder);
     }
+  }
+
+  /**
+   * A change from before the log's end is published, if this is the same history. After a restore of the server's
+   * volume the same positions come again with other transactions, which committed later than all that is published.
+   */
+  #assertPublished(oid: number): void {
+    const { publishedUntilMs = null, startLsn } = this.#parts;
+    if (publishedUntilMs === null || !this.#transaction || !this.#encoders.get(oid)) return;
+    const { commitLsn, committedAtMicros } = this.#transaction;
+    if (Number(committedAtMicros / 1000n) <= publishedUntilMs + CLOCK_SLACK_MS) return;
+    throw new OperatorError(
+      `the source went back in time: a transaction at ${formatLsn(commitLsn)} committed at ${formatTimestamp(committedAtMicros)}, after all changes that the stage holds, up to ${formatLsn(startLsn)}. Was it restored from a backup?`,
+      "run `pgstage resync --all` to copy every table afresh onto this stage, or use another stage.url",
+    );
   }
 
   #beforeRow(): void {

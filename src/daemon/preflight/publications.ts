@@ -33,8 +33,17 @@ export function checkPublications(situation: PublicationSituation): Check[] {
   return all;
 }
 
+type ContentSituation = Pick<
+  PublicationSituation,
+  "serverVersion" | "manage" | "names" | "present" | "tables" | "rights"
+>;
+
+/** What an ALTER does not bring back. */
+const THEN_AFRESH =
+  "; then, if the stage has anything from before, `pgstage resync --all`: what was not published is lost to the stream";
+
 /** What of an existing publication makes the stream thinner than the tables, whoever made it. */
-function checkContent(situation: PublicationSituation): Check[] {
+export function checkContent(situation: ContentSituation): Check[] {
   const { names, present, tables, manage } = situation;
   const all = present.get(names.all);
   if (!all) return [];
@@ -47,7 +56,7 @@ function checkContent(situation: PublicationSituation): Check[] {
       fail(
         NAME,
         `${names.all} does not publish ${missing.join(", ")}`,
-        `ALTER PUBLICATION ${ident(names.all)} SET (publish = 'insert, update, delete, truncate')`,
+        `ALTER PUBLICATION ${ident(names.all)} SET (publish = 'insert, update, delete, truncate')${THEN_AFRESH}`,
       ),
     );
   }
@@ -74,7 +83,7 @@ function checkContent(situation: PublicationSituation): Check[] {
 
 function checkMembers(
   publication: PublicationFacts,
-  { tables, rights, serverVersion }: PublicationSituation,
+  { tables, rights, serverVersion }: ContentSituation,
 ): Check[] {
   const checks: Check[] = [];
   const partial = tables.filter((table) => publication.partial.has(table.oid));
@@ -94,7 +103,7 @@ function checkMembers(
       fail(
         NAME,
         `${publication.name} publishes partitions under their own names, and ${listed(partitioned.map(tableName))} ${partitioned.length === 1 ? "is" : "are"} partitioned`,
-        `ALTER PUBLICATION ${ident(publication.name)} SET (publish_via_partition_root = true)`,
+        `ALTER PUBLICATION ${ident(publication.name)} SET (publish_via_partition_root = true)${THEN_AFRESH}`,
       ),
     );
   }
@@ -104,7 +113,7 @@ function checkMembers(
       fail(
         NAME,
         `${publication.name} leaves out stored generated columns, and ${listed(generated.map(tableName))} ${generated.length === 1 ? "has" : "have"} some`,
-        `ALTER PUBLICATION ${ident(publication.name)} SET (publish_generated_columns = stored)`,
+        `ALTER PUBLICATION ${ident(publication.name)} SET (publish_generated_columns = stored)${THEN_AFRESH}`,
       ),
     );
   }
