@@ -6,12 +6,12 @@ const at = new Fixture({
     SNAPSHOT_RANGE_BYTES: "1MiB",
     SNAPSHOT_MAX_BYTES_PER_SECOND: "1MiB",
     SNAPSHOT_WORKERS: "1",
-    DISCOVERY_INTERVAL: "20s",
+    DISCOVERY_INTERVAL: "6s",
   },
   setup: `
     CREATE DOMAIN texts AS text[];
     CREATE TABLE swapped (id int PRIMARY KEY, a text, b text, d texts);
-    INSERT INTO swapped SELECT i, repeat('a', 30), repeat('b', 35), ARRAY['d'] FROM generate_series(1, 60000) i`,
+    INSERT INTO swapped SELECT i, repeat('a', 30), repeat('b', 35), ARRAY['d'] FROM generate_series(1, 40000) i`,
 });
 const SWAP =
   "BEGIN; ALTER TABLE swapped RENAME a TO c; ALTER TABLE swapped RENAME b TO a; ALTER TABLE swapped RENAME c TO b; COMMIT";
