@@ -1,3 +1,4 @@
+import { clean } from "../observe/terminal.ts";
 import { countOf } from "../observe/units.ts";
 import type { Check, Verdict } from "../daemon/preflight.ts";
 
@@ -77,11 +78,4 @@ function broken(line: string, room: number): string[] {
     } else current = current === "" ? word : `${current} ${word}`;
   }
   return [...lines, current];
-}
-
-function clean(text: string): string {
-  return text.replace(
-    /[\p{Cc}\p{Bidi_Control}]/gu,
-    (control) => `\\u{${control.charCodeAt(0).toString(16)}}`,
-  );
 }

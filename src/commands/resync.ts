@@ -6,6 +6,7 @@ import { beginAnew } from "../daemon/resync.ts";
 import { resolveTables } from "../daemon/table-names.ts";
 import { readLog } from "../delivery/log.ts";
 import { patience } from "../delivery/patience.ts";
+import { clean } from "../observe/terminal.ts";
 import { countOf } from "../observe/units.ts";
 import { askResync } from "../postgres/resync-channel.ts";
 import { readSlot } from "../postgres/slot.ts";
@@ -74,7 +75,7 @@ async function askDaemon({ context, settings, store, client }: Place, all: boole
   const requests = all ? ["all" as const] : chunked(names);
   for (const request of requests) await ask(client, settings.source.slot, request);
   context.stdout.write(
-    `The daemon copies ${countOf(names.length, "table")} afresh, while changes go on being staged${all ? "." : `:\n${names.map((name) => `  ${name}\n`).join("")}`}\n`.replace(
+    `The daemon copies ${countOf(names.length, "table")} afresh, while changes go on being staged${all ? "." : `:\n${names.map((name) => `  ${clean(name)}\n`).join("")}`}\n`.replace(
       /\n\n$/,
       "\n",
     ) +

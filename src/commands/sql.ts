@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { OperatorError, SettingsError } from "../core/errors.ts";
 import { changedSections } from "../snowflake/diff.ts";
 import type { CurrentState, IdentifierMode, SnowflakeInput, SnowflakeOptions } from "../snowflake/input.ts";
+import { optionName } from "../snowflake/names.ts";
 import { renderScript, snowflakeSections } from "../snowflake/script.ts";
 import { openStore } from "../stores/open.ts";
 import type { CommandContext } from "./context.ts";
@@ -90,6 +91,11 @@ export function sqlOptions(options: Readonly<Record<string, unknown>>): SqlOptio
   const { roleArn } = result.options;
   if (roleArn !== null && !/^arn:[a-z-]+:iam::\d{12}:role\/.+$/.test(roleArn)) {
     problems.push(`--role-arn: ${JSON.stringify(roleArn)} is not like arn:aws:iam::123456789012:role/name`);
+  }
+  if (optionName(result.options.landingSchema) === optionName(schema)) {
+    problems.push(
+      "--landing-schema: must not be --schema: a table's landing table and its view have one name",
+    );
   }
   if (result.out === "") problems.push("--out: the name of a file is missing");
   if (problems.length > 0) throw new SettingsError(problems);

@@ -50,7 +50,9 @@ export async function beginAnew(parts: BeginAnewParts): Promise<BegunAnew> {
   if (slot) refuseForeignSlot(slot, identity);
   const floor = stagedUpTo(reading.state);
   if (floor === null || reading.state.endLsn === null) return "nothing";
-  refuseEarlier(await currentLsn(client), floor, reading);
+  // An idle server stands where the stage ends; making a slot takes it beyond.
+  const now = await currentLsn(client);
+  if (now !== floor) refuseEarlier(now, floor, reading);
   await publishLast(store, reading.last, patiently);
   if (slot) {
     tell(`Dropping the slot ${source.slot}.`);

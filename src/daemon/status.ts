@@ -148,11 +148,7 @@ function running({ activePid }: SlotInfo, log: Reading | null): Situation {
   const who = `A daemon runs${activePid === null ? "" : ` (the server's process ${activePid} sends it changes)`}.`;
   return {
     state: isCopying || log === null ? "copying" : "streaming",
-    words: (status) => {
-      const { copied, total } = status.tableCounts;
-      const copying = isCopying ? ` ${copied} of ${countOf(total, "table")} copied.` : "";
-      return `${who}${copying}${openWords(status)}`;
-    },
+    words: (status) => `${who}${openWords(status)}`,
   };
 }
 
@@ -160,11 +156,14 @@ function stopped(words: (status: Status) => string): Situation {
   return { state: "stopped", words };
 }
 
-function openWords({ lag }: Status): string {
-  if (lag.lagBytes === null) return "";
-  return lag.lagBytes === 0
+function openWords({ lag, tableCounts: { copied, total } }: Status): string {
+  const isCopied = copied === total;
+  const copying = isCopied ? "" : ` ${copied} of ${countOf(total, "table")} copied.`;
+  if (lag.lagBytes === null) return copying;
+  if (lag.lagBytes > 0) return `${copying} ${humanBytes(lag.lagBytes)} of WAL are not staged yet.`;
+  return isCopied
     ? " Everything that was committed is on the stage."
-    : ` ${humanBytes(lag.lagBytes)} of WAL are not staged yet.`;
+    : `${copying} Every change is on the stage.`;
 }
 
 function stagedWords({ tableCounts }: Status): string {

@@ -64,7 +64,12 @@ export function isBehind(status: Pick<Status, "lag" | "flushIntervalSeconds">): 
 function lagWords(status: Summarized): string {
   const { lagSeconds, lagBytes, openRows } = status.lag;
   if (lagSeconds === null) return "how far behind is not known yet";
-  if (lagSeconds === 0) return "everything that was committed is on the stage";
+  if (lagSeconds === 0) {
+    const { copied, total } = status.tableCounts;
+    return copied === total
+      ? "everything that was committed is on the stage"
+      : "every change is on the stage";
+  }
   const age = humanSeconds(lagSeconds);
   if (!isBehind(status)) {
     const open = openRows === 0 ? "" : `; ${countOf(openRows, "row")} will be published with the next batch`;

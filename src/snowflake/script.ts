@@ -127,7 +127,7 @@ export function renderScript(head: readonly string[], sections: readonly Section
 }
 
 function renderSection({ title, notes, statements }: Section): string {
-  const heading = `-- ${title} ${"-".repeat(Math.max(3, WIDTH - title.length - 4))}`;
+  const heading = `${commentLine(title)} ${"-".repeat(Math.max(3, WIDTH - title.length - 4))}`;
   const parts = statements.map(({ notes: why, sql }) => [...why.map(commentLine), `${sql};`].join("\n"));
   const first = notes.length > 0 ? [`${heading}\n${comment(notes)}`] : [heading];
   return [...first, ...parts].join("\n\n");

@@ -1,3 +1,4 @@
+import { clean } from "../observe/terminal.ts";
 import { countOf, humanBytes, humanCount, humanSeconds } from "../observe/units.ts";
 import type { Example, TableResult, Verdict } from "./result.ts";
 
@@ -12,7 +13,7 @@ export function renderVerdict(verdict: Verdict): string {
     "",
     summary(verdict),
   ];
-  return `${lines.join("\n")}\n`;
+  return `${lines.map(clean).join("\n")}\n`;
 }
 
 const HEADINGS = ["table", "rows", "equal", "missing", "extra", "different", ""] as const;

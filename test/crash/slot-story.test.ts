@@ -196,3 +196,10 @@ test("another database on the same stage is refused", async () => {
   const wrong = await second.daemon({}, scene.url);
   await stopsFor(wrong, /belongs to/, /stage\.url|source\.url/);
 });
+
+test("the way out is taken twice while the server is idle", async () => {
+  await using scene = await newScene("file");
+  await (await streaming(scene)).drain();
+  await scene.command("resync", "--all");
+  await wayOut(scene);
+});

@@ -156,6 +156,15 @@ describe("pgstage sql", () => {
     expect(err).toContain("--role-arn");
   });
 
+  test.each([
+    ["q", "Q"],
+    ['"q"', '"q"'],
+  ])("landing tables in the schema of the views are refused: %s and %s", async (schema, landing) => {
+    const { code, err } = await sql("--schema", schema, "--landing-schema", landing);
+    expect(code).toBe(2);
+    expect(err).toContain("--landing-schema: must not be --schema");
+  });
+
   test("--table takes some, and refuses what is not there", async () => {
     stage.table("orders", [ID]);
     stage.table("customers", [ID]);

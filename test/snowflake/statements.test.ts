@@ -173,3 +173,9 @@ test("a table without columns", () => {
   const sql = script(input([{ ...ORDERS, key: [], columns: [] }], { currentState: "task" }));
   expect(sql).toContain("ARRAY_CONSTRUCT()");
 });
+
+test("a name with line breaks does not end the comment that it stands in", () => {
+  const table = { ...ORDERS, tableName: "x\ncreate database pwned;\r--" };
+  const lines = script(input([table])).split(/[\r\n]/);
+  expect(lines.filter((line) => line.startsWith("create database pwned"))).toEqual([]);
+});

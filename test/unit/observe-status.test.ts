@@ -30,7 +30,7 @@ describe("the state in words", () => {
       standby:
         "In standby: another daemon holds the slot pgstage, and this one takes over when that one ends. Nothing to do.",
       hostile: "Everything that was committed is on the stage.",
-      many: "Copying: 9,993 of 10,000 tables done, 99 % of the planned ranges; changes are streamed meanwhile, everything that was committed is on the stage.",
+      many: "Copying: 9,993 of 10,000 tables done, 99 % of the planned ranges; changes are streamed meanwhile, every change is on the stage.",
     });
   });
 

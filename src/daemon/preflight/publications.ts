@@ -38,9 +38,9 @@ type ContentSituation = Pick<
   "serverVersion" | "manage" | "names" | "present" | "tables" | "rights"
 >;
 
-/** What an ALTER does not bring back. */
+/** What an ALTER does not bring back, as a comment, so that all of it can be pasted. */
 const THEN_AFRESH =
-  "; then, if the stage has anything from before, `pgstage resync --all`: what was not published is lost to the stream";
+  "; -- then, if the stage holds anything from before: pgstage resync --all, since what was not published is lost to the stream";
 
 /** What of an existing publication makes the stream thinner than the tables, whoever made it. */
 export function checkContent(situation: ContentSituation): Check[] {
