@@ -10,7 +10,7 @@ const SAME_TEXT = new Set([25, 1043]);
 export function whyCopyAgain(
   record: TableRecord,
   now: CatalogTable,
-  member: number | null = null,
+  { member = null, publication }: Pick<TableRecord, "member" | "publication"> = {},
 ): string | null {
   const before = record.catalog;
   if (before.schema !== now.schema || before.name !== now.name) {
@@ -21,7 +21,8 @@ export function whyCopyAgain(
     columnReason(record, now) ??
     storageReason(before, now) ??
     labelReason(before, now) ??
-    memberReason(record, member)
+    memberReason(record, member) ??
+    publicationReason(record, publication)
   );
 }
 
@@ -29,6 +30,12 @@ export function whyCopyAgain(
 function memberReason({ member }: TableRecord, now: number | null): string | null {
   if (member === undefined || member === null || member === now) return null;
   return "it had left the publication";
+}
+
+/** What it published meanwhile nobody knows: it may have been altered back. */
+function publicationReason({ publication }: TableRecord, now: string | undefined): string | null {
+  if (publication === undefined || now === undefined || publication === now) return null;
+  return "its publication was altered";
 }
 
 /** Whether every value of these types prints alike. */

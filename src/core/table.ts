@@ -86,6 +86,8 @@ export interface TableRecord {
   readonly catalog: CatalogTable;
   /** OID of its membership in our publication (pg_publication_rel); null if it is reached in another way. */
   readonly member?: number | null;
+  /** `oid:xmin` of the publication: another after each ALTER but those of members. */
+  readonly publication?: string;
   /** Every column name that files since the last copy may use, with its attnum. */
   readonly names: Readonly<Record<string, number>>;
   readonly copy: CopyProgress;

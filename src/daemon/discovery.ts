@@ -20,10 +20,13 @@ export interface Difference {
 
 const FIRST_COPY = "it is new";
 
+/** How a table is published, as its record says it. */
+type Published = Pick<TableRecord, "member" | "publication">;
+
 /** What was found out besides the tables themselves. */
 export interface Found {
-  /** OID of each table's membership in our publication. */
-  readonly members?: ReadonlyMap<number, number | null>;
+  /** How each table is published, by OID. */
+  readonly members?: ReadonlyMap<number, Published>;
   /** Shapes that the stream had shown when the look began, by OID. */
   readonly seen?: ReadonlyMap<number, readonly SeenShape[]>;
 }
@@ -38,20 +41,20 @@ export function compareCatalog(
   const copies: { table: CatalogTable; reason: string; again: boolean }[] = [];
   for (const table of tables) {
     const record = state.tables[table.oid];
-    const member = members.get(table.oid) ?? null;
+    const published = members.get(table.oid) ?? { member: null };
     const reason = record
-      ? (reasonFor(record, table, member) ?? passingReason(record, table, seen.get(table.oid)))
+      ? (reasonFor(record, table, published) ?? passingReason(record, table, seen.get(table.oid)))
       : FIRST_COPY;
     if (reason !== null) {
       copies.push({ table, reason, again: record !== undefined });
       events.push({
         event: "table",
-        table: { catalog: table, member, names: namesOf(table), copy: { phase: "pending", reason } },
+        table: { catalog: table, ...published, names: namesOf(table), copy: { phase: "pending", reason } },
       });
-    } else if (record && isNews(record, table, member)) {
+    } else if (record && isNews(record, table, published)) {
       events.push({
         event: "table",
-        table: { ...record, catalog: table, member, names: rememberNames(record.names, table) },
+        table: { ...record, catalog: table, ...published, names: rememberNames(record.names, table) },
       });
     }
   }
@@ -62,9 +65,9 @@ export function compareCatalog(
   return { events, copies, gone };
 }
 
-function reasonFor(record: TableRecord, table: CatalogTable, member: number | null): string | null {
+function reasonFor(record: TableRecord, table: CatalogTable, published: Published): string | null {
   // What waits for its copy is looked at when the copy begins.
-  return record.copy.phase === "pending" ? null : whyCopyAgain(record, table, member);
+  return record.copy.phase === "pending" ? null : whyCopyAgain(record, table, published);
 }
 
 /** A copy makes good whatever was before it. */
@@ -86,9 +89,10 @@ function passingReason(
 }
 
 /** A plan keeps the catalog of its consistent point until it is done. */
-function isNews(record: TableRecord, table: CatalogTable, member: number | null): boolean {
+function isNews(record: TableRecord, table: CatalogTable, { member, publication }: Published): boolean {
   if (record.copy.phase === "copying") return false;
-  return record.member !== member || JSON.stringify(record.catalog) !== JSON.stringify(table);
+  if (record.member !== member || record.publication !== publication) return true;
+  return JSON.stringify(record.catalog) !== JSON.stringify(table);
 }
 
 /** How columns changed, in words; empty if only their order of definition did. */

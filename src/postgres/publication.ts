@@ -114,8 +114,16 @@ async function readMembers(client: ClientBase, names: Publications): Promise<Mem
   return rows;
 }
 
-/** Tables that publications reach: by OID, the OID of the membership, or null if none names the table itself. */
-export type Memberships = ReadonlyMap<number, number | null>;
+/** How publications reach a table. */
+interface Membership {
+  /** OID in pg_publication_rel; null if none names the table itself. */
+  readonly member: number | null;
+  /** `oid:xmin` of those that do. */
+  readonly publication: string;
+}
+
+/** Tables that publications reach, by OID. */
+export type Memberships = ReadonlyMap<number, Membership>;
 
 /** All tables that the publications reach, however they name them. Waits for no lock. */
 export async function readMemberships(
@@ -123,15 +131,16 @@ export async function readMemberships(
   names: Publications,
   serverVersion: number,
 ): Promise<Memberships> {
-  const { rows } = await client.query<{ oid: number; member: number | null }>(
-    `SELECT t.oid::int8::float8 AS oid, max(t.member::int8)::float8 AS member
+  const { rows } = await client.query<Membership & { oid: number }>(
+    `SELECT t.oid::int8::float8 AS oid, max(t.member::int8)::float8 AS member,
+            pg_catalog.string_agg(p.oid || ':' || p.xmin, ',' ORDER BY p.oid) AS publication
        FROM pg_catalog.pg_publication p
        CROSS JOIN LATERAL (SELECT c.oid, r.oid AS member ${reachedTables(serverVersion)}) t
       WHERE p.pubname = ANY ($1)
       GROUP BY t.oid`,
     [[names.all, names.insertOnly]],
   );
-  return new Map(rows.map((row) => [row.oid, row.member]));
+  return new Map(rows.map(({ oid, member, publication }) => [oid, { member, publication }]));
 }
 
 /**

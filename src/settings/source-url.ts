@@ -65,7 +65,7 @@ function readUrl(text: string): URL {
   } catch {
     // Node's error holds the URL, and so the password.
     throw new Error(
-      `cannot be read: expected postgres://user:password@host:5432/db with one host; ${ENCODE_HINT}`,
+      `cannot be read: expected postgres://user:password@host:5432/db with one host, and a port up to 65535; ${ENCODE_HINT}`,
     );
   }
 }

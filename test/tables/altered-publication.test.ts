@@ -47,3 +47,29 @@ test.each([
     await pipeline.destroy();
   }
 });
+
+test("what a publication did not send while it was altered is copied afresh; new members alter nothing", async () => {
+  const database = await server.createDatabase("altered_back");
+  await server.sql("CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 1)", [], {
+    database,
+  });
+  const pipeline = await Pipeline.start({ server, database });
+  try {
+    await pipeline.untilCopied("public.t");
+    await pipeline.sql("CREATE TABLE later (id int PRIMARY KEY)");
+    await pipeline.untilCopied("public.later");
+    await pipeline.discovered();
+    expect(pipeline.reasonsSince(0)).toEqual([]);
+    await pipeline.drain();
+    await pipeline.sql("ALTER PUBLICATION pgstage SET (publish = 'insert')");
+    await pipeline.sql("UPDATE t SET n = 2");
+    await pipeline.sql("ALTER PUBLICATION pgstage SET (publish = 'insert, update, delete, truncate')");
+    const since = pipeline.lines.length;
+    await pipeline.start();
+    await pipeline.untilCopied("public.t", since);
+    expect(pipeline.reasonsSince(since)).toContain("public.t: its publication was altered");
+    expect(await pipeline.differences()).toEqual([]);
+  } finally {
+    await pipeline.destroy();
+  }
+});
