@@ -85,8 +85,13 @@ export class CatalogWatch {
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof TransientError)) throw error;
-      this.#failures.failed(error);
-      if (error instanceof BusyError) this.#soon(AFTER_BUSY_MS);
+      if (error instanceof BusyError) {
+        this.#failures.failed(error);
+        this.#soon(AFTER_BUSY_MS);
+      } else {
+        // Whoever watches the source says that it is down.
+        this.#parts.log.debug({ err: error }, "the catalog could not be read: the connection was lost");
+      }
     }
   }
 
