@@ -21,6 +21,7 @@ export interface StageTable extends SnowflakeTable {
   readonly shapeIds: readonly string[];
   /** Null as long as no file has this shape. */
   readonly shapeId: string | null;
+  readonly earlier: readonly ShapeDocument[];
 }
 
 const READS_AT_ONCE = 16;
@@ -108,7 +109,7 @@ function unnamedTypes(catalog: CatalogTable, metadataPrefix: string): TableShape
 }
 
 /**
- * The tables whose shape has changed, each with its previous shape alone in `earlier`. The log tells the order of
+ * The tables whose shape has changed, each with its previous shape last in `earlier`. The log tells the order of
  * shapes: it is read backwards until each table's last file of another shape is found.
  */
 export async function withPreviousShapes(store: Store, tables: readonly StageTable[]): Promise<StageTable[]> {
@@ -127,7 +128,8 @@ export async function withPreviousShapes(store: Store, tables: readonly StageTab
       if (!table || file.shape === table.shapeId) continue;
       wanted.delete(file.table);
       const document = await readShape(store, schemaKey(file.schemaName, file.tableName, file.shape));
-      if (document) found.push({ ...table, earlier: [document] });
+      const others = table.earlier.filter(({ id }) => id !== file.shape);
+      if (document) found.push({ ...table, earlier: [...others, document] });
     }
   }
   return found.toSorted((a, b) => tables.indexOf(a) - tables.indexOf(b));

@@ -1,4 +1,4 @@
-import type { CatalogTable, TableRecord } from "../core/table.ts";
+import type { CatalogTable, TableColumn, TableRecord } from "../core/table.ts";
 
 /** OIDs of types that print every value alike: text and varchar. */
 const SAME_TEXT = new Set([25, 1043]);
@@ -60,8 +60,10 @@ function columnReason(record: TableRecord, now: CatalogTable): string | null {
       if (now.missing.includes(column.attnum)) return `column ${column.name} was added with a default`;
       if (column.attnum <= (record.catalog.attributes ?? 0))
         return `column ${column.name} was generated before`;
-      if (Object.hasOwn(record.names, column.name) && record.names[column.name] !== column.attnum) {
-        return `column ${column.name} is not the column that had this name before`;
+      const former = formerOwner(record, now, column);
+      if (former !== null) {
+        const name = former === column.name ? "this name" : `the name ${former}`;
+        return `column ${column.name} is not the column that had ${name} before`;
       }
       continue;
     }
@@ -69,6 +71,23 @@ function columnReason(record: TableRecord, now: CatalogTable): string | null {
     if (!isAlike(old.typeOid, column.typeOid)) return `the type of column ${column.name} was changed`;
   }
   return null;
+}
+
+/**
+ * The name, in any case, under which files since the last copy hold another column than this: Snowflake matches headers
+ * in any case, and would show that one's old values in this one. Columns that are there together are told apart.
+ */
+function formerOwner(
+  { names }: TableRecord,
+  { columns }: CatalogTable,
+  { name, attnum }: TableColumn,
+): string | null {
+  const isGone = (other: number): boolean => !columns.some((column) => column.attnum === other);
+  const found = Object.entries(names).find(
+    ([former, other]) =>
+      other !== attnum && (former === name || (former.toUpperCase() === name.toUpperCase() && isGone(other))),
+  );
+  return found?.[0] ?? null;
 }
 
 function storageReason(before: CatalogTable, now: CatalogTable): string | null {

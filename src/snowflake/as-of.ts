@@ -15,7 +15,7 @@ export function commitsView(tables: readonly TableNames[], options: SnowflakeOpt
   const create = options.partial ? "CREATE VIEW IF NOT EXISTS" : "CREATE OR REPLACE VIEW";
   return {
     id: `commits ${name}`,
-    sql: `${create} ${name} AS\n${parts.join("\nUNION ALL\n")}`,
+    sql: `${create} ${name}${options.partial ? "" : " COPY GRANTS"} AS\n${parts.join("\nUNION ALL\n")}`,
     notes: options.partial
       ? [
           "Of these tables only, if it is not there yet: run the SQL of all tables for times that are consistent across all.",
@@ -73,6 +73,7 @@ FROM rows_then`;
   return {
     id: `function ${made.name}`,
     sql: `CREATE OR REPLACE FUNCTION ${made.name}(${made.argument})
+COPY GRANTS
 RETURNS TABLE (
   ${columns.map(({ name, type }) => `${name} ${type}`).join(",\n  ")}
 )

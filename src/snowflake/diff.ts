@@ -1,7 +1,14 @@
 import { asOfFunctions } from "./as-of.ts";
-import type { Section, SnowflakeInput, SnowflakeOptions, Statement, TableShape } from "./input.ts";
-import { addedColumns } from "./landing.ts";
-import { rebuildStatements } from "./merge.ts";
+import type {
+  Section,
+  SnowflakeInput,
+  SnowflakeOptions,
+  SnowflakeTable,
+  Statement,
+  TableShape,
+} from "./input.ts";
+import { addedColumns, movedMetadata } from "./landing.ts";
+import { droppedTargetColumns, rebuildStatements } from "./merge.ts";
 import { checkNames, tableNames, type TableNames } from "./names.ts";
 import { currentStatements, sessionStatements } from "./script.ts";
 import { typedColumns } from "./typed.ts";
@@ -9,25 +16,31 @@ import { typedColumns } from "./typed.ts";
 /**
  * What has to be run after tables have changed: for each table the difference between the SQL of its previous shape,
  * the last of `earlier`, and that of its shape. A table without an earlier shape has nothing to be compared with.
- * Pipes never change: nothing in them depends on columns.
+ * Pipes change only if a column takes the name of one that they fill in.
  */
 export function changedSections(input: SnowflakeInput): Section[] {
   checkNames(input);
-  const sections = input.tables.flatMap(({ shape, earlier }) => {
-    const previous = earlier.at(-1);
-    return previous ? tableSections(previous, shape, input.options) : [];
+  const sections = input.tables.flatMap((table) => {
+    const previous = table.earlier.at(-1);
+    return previous ? tableSections(previous, table, input.options) : [];
   });
   if (sections.length === 0) return [];
   return [{ title: "Session", notes: [], statements: sessionStatements() }, ...sections];
 }
 
-function tableSections(previous: TableShape, shape: TableShape, options: SnowflakeOptions): Section[] {
+function tableSections(previous: TableShape, table: SnowflakeTable, options: SnowflakeOptions): Section[] {
+  const { shape, earlier } = table;
   // Both are named alike, so that only what is different about the shapes makes a statement different.
   const before = { shape: previous, earlier: [shape] };
   const after = { shape, earlier: [previous] };
-  const names = tableNames(after, options);
-  const landing = addedColumns(after, names);
-  const needsRebuild = options.currentState === "task" && isRebuilt(previous, shape, names);
+  const names = tableNames(table, options);
+  const oldNames = tableNames({ shape: previous, earlier }, options);
+  const landing = [
+    ...movedMetadata(table, { from: oldNames, to: names }, options),
+    ...addedColumns(after, names),
+  ];
+  const isTask = options.currentState === "task";
+  const needsRebuild = isTask && (isRenamed(oldNames, names) || isRebuilt(previous, shape, names));
   const current = currentStatements(after, names, options).filter(
     ({ id }) => !needsRebuild || id.startsWith("view"),
   );
@@ -35,6 +48,7 @@ function tableSections(previous: TableShape, shape: TableShape, options: Snowfla
     ...landing,
     ...changed([...currentStatements(before, names, options)], current),
     ...(needsRebuild ? rebuildStatements(shape, names, options) : []),
+    ...(isTask && !needsRebuild ? droppedTargetColumns(previous, shape, names) : []),
     ...changed(asOfFunctions(previous, names, options), asOfFunctions(shape, names, options)),
   ];
   const gone = previous.columns.filter(({ name }) => !shape.columns.some((column) => column.name === name));
@@ -45,13 +59,22 @@ function tableSections(previous: TableShape, shape: TableShape, options: Snowfla
   return [{ title: names.source, notes, statements }];
 }
 
+/** A column of the table's own now has the name of one of the target's. */
+function isRenamed(before: TableNames, after: TableNames): boolean {
+  return ["row_key", "instance"].some((name) => before.own(name) !== after.own(name));
+}
+
 /** The target table of the task keeps its columns' types and its key, or is made again. */
 function isRebuilt(previous: TableShape, shape: TableShape, names: TableNames): boolean {
   if (previous.key.join("\0") !== shape.key.join("\0")) return true;
   // Without a key the whole row is what identifies it.
-  if (shape.key.length === 0 && previous.columns.length !== shape.columns.length) return true;
+  if (shape.key.length === 0 && columnList(previous) !== columnList(shape)) return true;
   const types = new Map(typedColumns(shape, names).map(({ name, type }) => [name, type]));
   return typedColumns(previous, names).some(({ name, type }) => (types.get(name) ?? type) !== type);
+}
+
+function columnList({ columns }: TableShape): string {
+  return columns.map(({ name }) => name).join("\0");
 }
 
 /** A task that was made again has to be resumed, too. */

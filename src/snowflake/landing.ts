@@ -60,15 +60,55 @@ export function addedColumns({ shape, earlier }: SnowflakeTable, names: TableNam
 }
 
 /**
- * IF NOT EXISTS, because a pipe made anew forgets which files it has loaded. Nothing in it depends on the columns,
- * so it never needs to be.
+ * The columns that the pipe fills in step aside for new ones of the table's: what is in them moves with them, and the
+ * pipe has to say so.
+ */
+export function movedMetadata(
+  { shape }: SnowflakeTable,
+  { from, to }: { readonly from: TableNames; readonly to: TableNames },
+  options: SnowflakeOptions,
+): Statement[] {
+  const moved = (["file", "row"] as const).filter((column) => from.meta[column] !== to.meta[column]);
+  if (moved.length === 0) return [];
+  return [
+    {
+      id: `pause ${to.pipe}`,
+      sql: `ALTER PIPE ${to.pipe} SET PIPE_EXECUTION_PAUSED = TRUE`,
+      notes: [
+        "A new column has the name of one that the pipe fills in, which gets another. To be run once only.",
+      ],
+    },
+    ...moved.map((column) => ({
+      id: `rename ${to.landing} ${column}`,
+      sql: `ALTER TABLE ${to.landing} RENAME COLUMN ${from.meta[column]} TO ${to.meta[column]}`,
+      notes: [],
+    })),
+    {
+      id: `pipe ${to.pipe}`,
+      sql: pipeSql("CREATE OR REPLACE PIPE", { shape, names: to }, options),
+      notes: ["It forgets which files it has loaded; one that is loaded twice counts once."],
+    },
+  ];
+}
+
+/**
+ * IF NOT EXISTS, because a pipe made anew forgets which files it has loaded. Of the columns only those that it fills
+ * in matter to it: see movedMetadata().
  */
 function pipe({ shape }: SnowflakeTable, names: TableNames, options: SnowflakeOptions): Statement {
   return {
     id: `pipe ${names.pipe}`,
-    sql: `CREATE PIPE IF NOT EXISTS ${names.pipe}\n  AUTO_INGEST = TRUE\nAS\n${copyStatement(shape, names, options)}`,
+    sql: pipeSql("CREATE PIPE IF NOT EXISTS", { shape, names }, options),
     notes: [],
   };
+}
+
+function pipeSql(
+  create: string,
+  { shape, names }: { readonly shape: SnowflakeTable["shape"]; readonly names: TableNames },
+  options: SnowflakeOptions,
+): string {
+  return `${create} ${names.pipe}\n  AUTO_INGEST = TRUE\nAS\n${copyStatement(shape, names, options)}`;
 }
 
 /** The closing slash keeps a neighbour's files out: `orders` would match `orders_archive`, too. */

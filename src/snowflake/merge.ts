@@ -1,6 +1,6 @@
 import { keyText, positionOf, rowsQuery } from "./current.ts";
 import type { SnowflakeOptions, SnowflakeTable, Statement, TableShape } from "./input.ts";
-import { optionName, quoteIdentifier, type TableNames } from "./names.ts";
+import { optionName, quoteIdentifier, quoteText, type TableNames } from "./names.ts";
 import { selectList, typedColumns, type TypedColumn } from "./typed.ts";
 
 /**
@@ -46,7 +46,7 @@ export function rebuildStatements(
   return [
     {
       id: `target ${names.current}`,
-      sql: `CREATE OR REPLACE TABLE ${targetTable(columns, names)}`,
+      sql: `CREATE OR REPLACE TABLE ${targetTable(columns, names)}\nCOPY GRANTS`,
       notes: [
         "The columns' types or the key have changed: the table is filled again by the next run of its task.",
       ],
@@ -86,6 +86,21 @@ function addedTargetColumns({ shape, earlier }: SnowflakeTable, names: TableName
   ];
 }
 
+/** Columns that the table no longer has, in any case: a later one of that name may have another type. */
+export function droppedTargetColumns(
+  previous: TableShape,
+  shape: TableShape,
+  names: TableNames,
+): Statement[] {
+  const kept = new Set(shape.columns.map(({ name }) => names.column(name)));
+  const dropped = previous.columns.map(({ name }) => names.column(name)).filter((name) => !kept.has(name));
+  return dropped.map((name) => ({
+    id: `dropped column ${names.current} ${name}`,
+    sql: `ALTER TABLE ${names.current} DROP COLUMN IF EXISTS ${name}`,
+    notes: [],
+  }));
+}
+
 function taskStatements(shape: TableShape, names: TableNames, options: SnowflakeOptions): Statement[] {
   return [
     {
@@ -93,7 +108,7 @@ function taskStatements(shape: TableShape, names: TableNames, options: Snowflake
       sql: `CREATE OR REPLACE TASK ${names.task}
   WAREHOUSE = ${quoteIdentifier(optionName(options.warehouse))}
   SCHEDULE = '1 MINUTE'
-WHEN SYSTEM$STREAM_HAS_DATA('${names.stream.replaceAll("'", "''")}')
+WHEN SYSTEM$STREAM_HAS_DATA(${quoteText(names.stream)})
 AS
 ${mergeSql(shape, names)}`,
       notes: [],

@@ -71,6 +71,7 @@ export function dynamicTable(shape: TableShape, names: TableNames, options: Snow
   TARGET_LAG = '1 minute'
   WAREHOUSE = ${quoteIdentifier(optionName(options.warehouse))}
   REFRESH_MODE = AUTO
+  COPY GRANTS
 AS
 ${typedSelect(shape, names)}`,
     notes: [],

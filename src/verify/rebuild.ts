@@ -85,13 +85,7 @@ async function fillUnchanged(session: DuckSession, plan: RebuildPlan): Promise<s
   const filled = names.map(({ name }) => plan.columns.indexOf(name)).filter((index) => index >= 0);
   if (filled.length === 0) return [];
   await session.run(`CREATE OR REPLACE TEMP TABLE filled AS ${earlierValues(plan, filled)}`);
-  const columns = plan.columns.map((_, index) =>
-    filled.includes(index)
-      ? `CASE WHEN f.u${index} THEN f.v${index}.value ELSE s.c${index} END AS c${index}`
-      : `s.c${index}`,
-  );
-  await session.run(`CREATE OR REPLACE TEMP VIEW rebuilt AS SELECT ${columns.join(", ")}
-    FROM staged s JOIN newest n ON s.rowid = n.id LEFT JOIN filled f ON f.id = n.id WHERE s.op <> 'd'`);
+  await fillIn(session, plan, filled);
   const lost = filled.map((index) => `(f.u${index} AND f.v${index} IS NULL)`).join(" OR ");
   const { rows } = await session.row<{ rows: number }>(
     `SELECT count(*)::INTEGER AS rows FROM filled f WHERE ${lost}`,
@@ -99,13 +93,33 @@ async function fillUnchanged(session: DuckSession, plan: RebuildPlan): Promise<s
   return rows > 0 ? [`${rows} row(s) have an unchanged column that no earlier row has`] : [];
 }
 
-/** uN: the newest row does not have column N. vN: its newest value, in a struct since it may be NULL. */
+/** Makes `rebuilt` from `filled`, a table at a time: of one join's values, not of all, some have to be in memory. */
+async function fillIn(session: DuckSession, plan: RebuildPlan, filled: readonly number[]): Promise<void> {
+  for (const index of filled) {
+    await session.run(`CREATE OR REPLACE TEMP TABLE value${index} AS SELECT f.id, s.c${index} AS value
+      FROM filled f JOIN staged s ON s.rowid = f.v${index} WHERE f.u${index}`);
+  }
+  const columns = plan.columns.map((_, index) =>
+    filled.includes(index)
+      ? `CASE WHEN v${index}.id IS NULL THEN s.c${index} ELSE v${index}.value END AS c${index}`
+      : `s.c${index}`,
+  );
+  const values = filled.map((index) => `LEFT JOIN value${index} v${index} ON v${index}.id = n.id`);
+  await session.run(`CREATE OR REPLACE TEMP TABLE whole AS SELECT ${columns.join(", ")}
+    FROM staged s JOIN newest n ON s.rowid = n.id ${values.join(" ")} WHERE s.op <> 'd'`);
+  await session.run("CREATE OR REPLACE TEMP VIEW rebuilt AS SELECT * FROM whole");
+}
+
+/**
+ * uN: the newest row does not have column N. vN: the newest row that has it, by id, because an aggregate keeps what it
+ * has found in memory, and a value may be large.
+ */
 function earlierValues(plan: RebuildPlan, filled: readonly number[]): string {
   const sameKey = plan.key.map((index) => `l.c${index} = n.c${index}`).join(" AND ");
   const values = filled.map((index) => {
     const name = literal(plan.columns[index] ?? "");
     return `coalesce(bool_or(list_contains(p.names, ${name})), FALSE) AS u${index},
-      arg_max(struct_pack(value := l.c${index}), l.position)
+      arg_max(l.id, l.position)
         FILTER (l.unchanged IS NULL OR NOT list_contains(from_json(l.unchanged, '["VARCHAR"]'), ${name})) AS v${index}`;
   });
   return `SELECT n.id, ${values.join(", ")} FROM partial p JOIN newest n ON p.id = n.id

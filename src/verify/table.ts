@@ -91,7 +91,7 @@ function shapeOf({ table, record }: Task): { columns: string[]; key: number[] } 
 }
 
 function verdict(
-  { record }: Task,
+  { table, record }: Task,
   found: Comparison,
   problems: readonly string[],
 ): Pick<TableResult, "outcome" | "note"> {
@@ -102,7 +102,22 @@ function verdict(
       "nothing identifies its rows, so its updates and deletes are not captured: see `pgstage check`",
     );
   }
-  return { outcome: same && problems.length === 0 ? "equal" : "different", note: notes.join("; ") };
+  if (same && problems.length === 0) return { outcome: "equal", note: notes.join("; ") };
+  const unseen = unseenChange(table, record);
+  return unseen === null
+    ? { outcome: "different", note: notes.join("; ") }
+    : { outcome: "pending", note: [unseen, ...notes].join("; ") };
+}
+
+/** What the daemon learns at its next look at the catalog, and mends by a copy if it has to. */
+function unseenChange(table: SourceTable, { catalog }: TableRecord): string | null {
+  if (tableName(table) !== tableName(catalog)) {
+    return `it was renamed from ${tableName(catalog)}, and waits to be copied under its new name`;
+  }
+  const known = new Set(catalog.columns.map(({ name }) => name));
+  const names = table.columns.filter(({ generated }) => !generated).map(({ name }) => name);
+  const added = names.filter((name) => !known.has(name));
+  return added.length === 0 ? null : `the daemon has not seen its column ${added.join(", ")} yet`;
 }
 
 /** DuckDB quotes the line that it could not read, however long. */
@@ -203,11 +218,15 @@ function limit(sample: number): string {
     .padStart(8, "0");
 }
 
-/** Both sides take the MD5 of the same text; format() prints a value as COPY does, a cast to text may not. */
+/**
+ * Both sides take the MD5 of the same text in UTF-8, whatever the database's encoding; format() prints a value as COPY
+ * does, a cast to text may not. An array, because a function takes at most 100 arguments.
+ */
 function sampleOnSource(sample: number, columns: readonly string[], key: readonly number[]): string {
-  if (sample >= 1) return "TRUE";
+  if (sample >= 1 || columns.length === 0) return "TRUE";
   const parts = sampled(columns, key).map((index) => `format('%s', ${identifier(columns[index] ?? "")})`);
-  return `left(md5(concat(${parts.join(", '|', ")})), 8) COLLATE "C" < '${limit(sample)}'`;
+  const text = `array_to_string(ARRAY[${parts.join(", ")}], '|')`;
+  return `left(md5(convert_to(${text}, 'UTF8')), 8) COLLATE "C" < '${limit(sample)}'`;
 }
 
 function sampleOnStage(sample: number, columns: readonly string[], key: readonly number[]): string {

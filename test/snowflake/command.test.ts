@@ -163,6 +163,7 @@ describe("pgstage sql", () => {
     const { code, err } = await sql("--schema", schema, "--landing-schema", landing);
     expect(code).toBe(2);
     expect(err).toContain("--landing-schema: must not be --schema");
+    expect((await sql("--schema", "q", "--landing-schema", '"q"')).code).not.toBe(2);
   });
 
   test("--table takes some, and refuses what is not there", async () => {
@@ -229,6 +230,16 @@ describe("pgstage sql", () => {
         'CREATE OR REPLACE STREAM "PGSTAGE"."PUBLIC_LANDING"."ORDERS__NEW"',
       );
       expect(out).not.toContain("ADD COLUMN");
+    });
+
+    test("a column of pgstage's own has the name that it has in the whole script", async () => {
+      stage.table("orders", [ID, { ...NOTE, name: "_file" }]);
+      stage.table("orders", [ID]);
+      stage.table("orders", [ID, NOTE]);
+      const { out } = await sql("--diff");
+      expect(statementsOf(out)).toHaveLength(6);
+      expect(out).toContain('"_FILE_"');
+      expect(out).not.toContain('"_FILE"');
     });
 
     test("a dropped column: the views lose it, landing keeps it", async () => {

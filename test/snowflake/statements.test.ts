@@ -7,6 +7,7 @@ import type {
   SnowflakeOptions,
   TableShape,
 } from "../../src/snowflake/input.ts";
+import { changedSections } from "../../src/snowflake/diff.ts";
 import { checkNames } from "../../src/snowflake/names.ts";
 import { renderScript, snowflakeSections } from "../../src/snowflake/script.ts";
 import { statementKind } from "../support/snowflake-grammar.ts";
@@ -36,7 +37,9 @@ describe("every statement is of a grammar", () => {
 
   /** True if the transpiler's parser knows the statement; what it only carries along is `raw` or `command` to it. */
   function isParsed(sql: string): boolean {
-    const result = polyglot.parse(sql, "snowflake" as Polyglot.Dialect);
+    // The parser does not know this clause of functions.
+    const known = sql.replace(/^COPY GRANTS\n(?=RETURNS TABLE)/m, "");
+    const result = polyglot.parse(known, "snowflake" as Polyglot.Dialect);
     if (!result.success) return false;
     const [statement] = result.ast as unknown as Record<string, unknown>[];
     return !["raw", "command"].includes(Object.keys(statement ?? {})[0] ?? "raw");
@@ -102,6 +105,16 @@ describe("golden scripts", () => {
   });
 });
 
+test.each(KINDS)("run again with %s, it takes no grant from what it replaces", (currentState) => {
+  const from = input([ORDERS, VISITS], { currentState });
+  const changed = { ...ORDERS, columns: ORDERS.columns.map((column) => ({ ...column, typeOid: 25 })) };
+  const diff = changedSections({ ...from, tables: [{ shape: changed, earlier: [ORDERS] }] });
+  const statements = [...snowflakeSections(from), ...diff].flatMap((section) => section.statements);
+  // Snowflake has no COPY GRANTS for these, and nobody reads them.
+  const replaced = statements.filter(({ sql }) => /^CREATE OR REPLACE (?!TASK|STREAM)/.test(sql));
+  expect(replaced.filter(({ sql }) => !/\sCOPY GRANTS\s?/.test(sql)).map(({ id }) => id)).toEqual([]);
+});
+
 describe("names", () => {
   const withColumns = (tableName: string, names: readonly string[]): TableShape => ({
     ...ORDERS,
@@ -142,6 +155,11 @@ describe("names", () => {
     );
     const other = { ...withColumns("b", ["a"]), schemaName: "a" };
     expect(problems(input([other, withColumns("a__b", ["a"])]))[0]).toContain("a.b and public.a__b");
+  });
+
+  test("a task waits for its stream, whatever the table is called", () => {
+    const sql = script(input([withColumns("a\\b'c", ["a"])], { currentState: "task" }));
+    expect(sql).toContain(`STREAM_HAS_DATA('"PGSTAGE"."PUBLIC_LANDING"."A\\\\B''C__NEW"')`);
   });
 
   test("the pipe's own columns step aside for the table's", () => {

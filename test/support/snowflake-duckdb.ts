@@ -160,7 +160,7 @@ export class SnowflakeOnDuckDB {
           FORMAT_ELEMENTS.reduce((text, [from, to]) => text.replaceAll(from, to), format),
         )
         .replaceAll("::VARIANT", "")
-        .replaceAll(" COPY GRANTS", "")
+        .replaceAll(/\s+COPY GRANTS\b/g, "")
         .replaceAll("BINARY(67108864)", "BINARY")
         .replaceAll(" AS VARIANT)", " AS JSON)"),
     );
@@ -187,6 +187,7 @@ export class SnowflakeOnDuckDB {
     const schema = /^CREATE SCHEMA IF NOT EXISTS (\S+)/.exec(statement)?.[1];
     if (schema) return [`CREATE SCHEMA IF NOT EXISTS ${schema}`];
     if (/^CREATE (OR REPLACE )?(TABLE|VIEW) /.test(statement)) return [this.#table(statement)];
+    if (/^ALTER TABLE .+ (RENAME|DROP) COLUMN /.test(statement)) return [this.transpile(statement)];
     if (statement.startsWith("ALTER TABLE ")) return this.#addColumns(statement);
     const stream = /^CREATE (OR REPLACE )?STREAM (?:IF NOT EXISTS )?(.+?)\n {2}ON TABLE (.+)$/m.exec(
       statement,
@@ -197,7 +198,7 @@ export class SnowflakeOnDuckDB {
     const dynamic = /^CREATE OR REPLACE DYNAMIC TABLE (.+)\n[^]*?\nAS\n([^]*)$/.exec(statement);
     if (dynamic) return [`CREATE OR REPLACE VIEW ${dynamic[1] ?? ""} AS ${this.transpile(dynamic[2] ?? "")}`];
     const made =
-      /^CREATE OR REPLACE FUNCTION (.+)\(("(?:[^"]|"")+") \w+\)\nRETURNS TABLE \([^]*?\n\)\nAS\n(\$\$[^]*\$\$|'[^]*')$/.exec(
+      /^CREATE OR REPLACE FUNCTION (.+)\(("(?:[^"]|"")+") \w+\)\nCOPY GRANTS\nRETURNS TABLE \([^]*?\n\)\nAS\n(\$\$[^]*\$\$|'[^]*')$/.exec(
         statement,
       );
     return made
@@ -224,8 +225,7 @@ export class SnowflakeOnDuckDB {
   }
 
   #rememberTask(name: string, statement: string): void {
-    const stream =
-      /SYSTEM\$STREAM_HAS_DATA\('((?:[^']|'')+)'\)/.exec(statement)?.[1]?.replaceAll("''", "'") ?? "";
+    const stream = bodyOf(/SYSTEM\$STREAM_HAS_DATA\(('(?:[^'\\]|''|\\\\)+')\)/.exec(statement)?.[1] ?? "");
     const merge = this.transpile(statement.slice(statement.indexOf("\nAS\n") + 4));
     const known = this.#tasks.findIndex((task) => task.name === name);
     if (known >= 0) this.#tasks.splice(known, 1);

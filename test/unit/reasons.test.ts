@@ -74,4 +74,14 @@ describe("a table is copied afresh when no change event tells what happened to o
     const added = table({ columns: [ID, column(3, "a", 25)], attributes: 3 });
     expect(whyCopyAgain(dropped, added)).toBe("column a is not the column that had this name before");
   });
+
+  test("a name that another column had in another case, unless both are there", () => {
+    const first = record();
+    const without = table({ columns: [ID] });
+    const dropped = { ...first, catalog: without, names: rememberNames(first.names, without) };
+    const added = table({ columns: [ID, column(3, "A", 25)], attributes: 3 });
+    expect(whyCopyAgain(dropped, added)).toBe("column A is not the column that had the name a before");
+    const both = table({ columns: [...first.catalog.columns, column(3, "A", 25)], attributes: 3 });
+    expect(whyCopyAgain(first, both)).toBeNull();
+  });
 });

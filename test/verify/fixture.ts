@@ -22,9 +22,8 @@ export class Fixture {
     });
     afterAll(() => this.#server?.destroy());
     beforeEach(async () => {
-      this.database = await this.server.createDatabase();
       this.directory = await mkdtemp(join(tmpdir(), "pgstage-test-"));
-      this.#stage = new StageBuilder(this.directory, await this.#identity());
+      await this.useDatabase(await this.server.createDatabase());
     });
     afterEach(() => rm(this.directory, { recursive: true }));
   }
@@ -41,6 +40,12 @@ export class Fixture {
 
   get url(): string {
     return this.server.url(this.database);
+  }
+
+  /** A database in place of the test's own, with an empty stage. */
+  async useDatabase(name: string): Promise<void> {
+    this.database = name;
+    this.#stage = new StageBuilder(this.directory, await this.#identity());
   }
 
   async #identity(): Promise<PipelineIdentity> {

@@ -210,3 +210,27 @@ test("a sample of a table without a key", async () => {
   expect(differences(verdict)).toEqual([]);
   expect(verdict.tables[0]?.rows).toBeGreaterThan(150);
 });
+
+test.each([0, 60])("a sample of a table without a key that has %i columns", async (many) => {
+  const names = Array.from({ length: many }, (_, i) => `c${i}`);
+  const target = await at.table(names.map((name) => `${name} text DEFAULT 'v'`).join(", "), []);
+  await at.sql("INSERT INTO t DEFAULT VALUES");
+  const copied: Row[] = [
+    ["t", "0/1", 0, names.map(() => null)],
+    ["r", "0/1", 0, names.map(() => "v")],
+  ];
+  const files = [await at.stage.file({ ...target, columns: names }, copied)];
+  await at.stage.batch({ files, events: [known({ ...target, columns: names }, "0/1")], endLsn: FAR });
+  expect(differences(await verify({ sample: 0.5 }))).toEqual([]);
+});
+
+test("a sample compares the same keys in a database that is not in UTF-8", async () => {
+  await at.sql(`CREATE DATABASE ${at.database}_latin1 TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'`);
+  await at.useDatabase(`${at.database}_latin1`);
+  const target = await at.table("id text PRIMARY KEY");
+  await at.sql("INSERT INTO t SELECT 'ü' || i FROM generate_series(1, 100) i");
+  const rows = Array.from({ length: 100 }, (_, i): Row => ["r", "0/1", 0, [`ü${i + 1}`]]);
+  const files = [await at.stage.file(target, [["t", "0/1", 0, [null]], ...rows])];
+  await at.stage.batch({ files, events: [known(target, "0/1")], endLsn: FAR });
+  expect(differences(await verify({ sample: 0.5 }))).toEqual([]);
+});

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
 import { compareStageWithSource, differences } from "../support/rebuild.ts";
 import { FAR, Fixture } from "./fixture.ts";
@@ -63,6 +64,17 @@ test("names rows that are missing, extra and different, with their values", asyn
     { kind: "extra", row: { id: "5" } },
     { kind: "different", row: { id: "1" }, columns: { v: { source: "", stage: null } } },
   ]);
+});
+
+test.each([
+  ["renamed", "ALTER TABLE t RENAME TO t2", "it was renamed from public.t"],
+  ["given a column with a default", "ALTER TABLE t ADD COLUMN d int DEFAULT 5", "has not seen its column d"],
+])("a table that was just %s waits for the daemon to see it", async (_what, change, note) => {
+  const target = await at.table("id int PRIMARY KEY");
+  await at.sql(`INSERT INTO t VALUES (1); ${change}`);
+  const verdict = await compareRows(target, [COPY_START, ["r", "0/1", 0, ["1"]]]);
+  expect(verdict).toMatchObject({ ok: false, tables: [{ outcome: "pending" }] });
+  expect(verdict.tables[0]?.note).toContain(note);
 });
 
 test("a truncation and a new copy void what was before them, and nothing else", async () => {
@@ -215,4 +227,22 @@ test("a partitioned table is compared whole, an inheritance child by itself", as
     "public.parent",
     "public.t",
   ]);
+});
+
+test("unchanged values may be larger than memory, all together", async () => {
+  const target = await at.table("id int PRIMARY KEY, v text, w text");
+  const many = 50_000;
+  await at.sql(`INSERT INTO t SELECT i, repeat(md5(i::text), 64), 'w' FROM generate_series(1, ${many}) i`);
+  const md5 = (text: string): string => createHash("md5").update(text).digest("hex");
+  const ids = Array.from({ length: many }, (_, i) => String(i + 1));
+  const copied = ids.map((id): Row => ["r", "0/1", 0, [id, md5(id).repeat(64), null]]);
+  const changed = ids.map((id, i): Row => ["u", "0/20", i + 1, [id, null, "w"], ["v"]]);
+  const files = [
+    await at.stage.file(target, [["t", "0/1", 0, [null, null, null]], ...copied]),
+    await at.stage.file(target, changed),
+  ];
+  await at.stage.batch({ files, events: [known(target, "0/1")], endLsn: FAR });
+  const verdict = await compareStageWithSource(at.directory, at.url, { memoryBytes: 128 * 2 ** 20 });
+  expect(differences(verdict)).toEqual([]);
+  expect(verdict.tables[0]?.equal).toBe(many);
 });

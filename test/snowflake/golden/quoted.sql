@@ -234,12 +234,13 @@ FROM "PGSTAGE"."PUBLIC_LANDING"."a ""b""'c\$$--__text";
 -- Every function takes the same time to the same LSN, so tables fit together. Exact from the end of a table's
 -- copy on, as far as the files have been loaded.
 
-CREATE OR REPLACE VIEW "PGSTAGE"."PUBLIC_LANDING"."pgstage_commits" AS
+CREATE OR REPLACE VIEW "PGSTAGE"."PUBLIC_LANDING"."pgstage_commits" COPY GRANTS AS
 SELECT "_lsn" AS LSN, "_committed_at" AS COMMITTED_AT FROM "PGSTAGE"."PUBLIC_LANDING"."a ""b""'c\$$--";
 
 -- 7. As of a time: public.a "b"'c\$$-- ------------------------------------------------------------------------------
 
 CREATE OR REPLACE FUNCTION "PGSTAGE"."PUBLIC"."a ""b""'c\$$--_as_of_lsn"("as_of_lsn" VARCHAR)
+COPY GRANTS
 RETURNS TABLE (
   "Id" NUMBER(38,0),
   "id" VARCHAR(134217728),
@@ -308,6 +309,7 @@ SELECT
 FROM rows_then';
 
 CREATE OR REPLACE FUNCTION "PGSTAGE"."PUBLIC"."a ""b""'c\$$--_as_of"("as_of_time" TIMESTAMP_TZ)
+COPY GRANTS
 RETURNS TABLE (
   "Id" NUMBER(38,0),
   "id" VARCHAR(134217728),
