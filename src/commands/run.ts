@@ -17,12 +17,9 @@ export async function run(context: CommandContext): Promise<number> {
   const http = await startHttp({ ...settings.http, status: () => observations.status(), metrics });
   try {
     await checkFirst(parts, context.signal);
-    if (await runDaemon(parts, context.signal)) {
-      parts.log.info("drained");
-      return EXIT.done;
-    }
-    parts.log.warn("not drained within shutdown.timeout: what is left is sent again at the next start");
-    return EXIT.unexpected;
+    if (!(await runDaemon(parts, context.signal))) return EXIT.unexpected;
+    parts.log.info("drained");
+    return EXIT.done;
   } catch (error) {
     if (error instanceof OperatorError) {
       observations.blocked(error.message, error.mend);

@@ -2,6 +2,7 @@ import { keepBelow } from "../core/garbage.ts";
 import { openParts } from "../daemon/open.ts";
 import { preflight, refuseFailed } from "../daemon/preflight.ts";
 import { runSnapshot } from "../daemon/snapshot.ts";
+import { unlessStopped } from "../delivery/patience.ts";
 import { EXIT } from "../report.ts";
 import type { CommandContext } from "./context.ts";
 
@@ -12,7 +13,7 @@ export async function run(context: CommandContext): Promise<number> {
   const parts = await openParts(settings, context.log(), context.version);
   const { store, log } = parts;
   try {
-    const checks = await preflight({ settings, store, purpose: "snapshot" });
+    const checks = await unlessStopped(preflight({ settings, store, purpose: "snapshot" }), context.signal);
     context.signal.throwIfAborted();
     refuseFailed(checks);
     for (const { name, found, mend } of checks.filter(

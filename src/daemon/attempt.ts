@@ -1,5 +1,12 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { BusyError, messageOf, OperatorError, ReplacedError, TransientError } from "../core/errors.ts";
+import {
+  BusyError,
+  messageOf,
+  OperatorError,
+  ReplacedError,
+  TransientError,
+  UploadLostError,
+} from "../core/errors.ts";
 import { tableFilter } from "../core/globs.ts";
 import { MemoryAccount } from "../core/memory.ts";
 import { Delivery, type Published } from "../delivery/delivery.ts";
@@ -183,7 +190,7 @@ async function live(parts: LockParts, living: Living): Promise<void> {
     copying.stop();
     pump.drain();
     setTimeout(
-      () => pump.fail(new DrainTimeout()),
+      () => pump.fail(new NotDrainedError("shutdown.timeout is over")),
       Math.max(0, settings.shutdown.timeoutMs - FAREWELL_MS),
     ).unref();
   };
@@ -194,7 +201,9 @@ async function live(parts: LockParts, living: Living): Promise<void> {
     await pump.done;
     if (!stop.aborted) throw new BusyError("everything before what cannot be sent is published");
   } catch (error) {
-    throw explain(error);
+    const reason = explain(error);
+    const isCut = reason instanceof Error && isPassing(reason) && pump.position().openRows > 0;
+    throw stop.aborted && isCut ? new NotDrainedError(reason.message) : reason;
   } finally {
     stop.removeEventListener("abort", drain);
     over.abort();
@@ -205,9 +214,16 @@ async function live(parts: LockParts, living: Living): Promise<void> {
   }
 }
 
-/** shutdown.timeout was too short. Nothing is lost: what is not published is sent again at the next start. */
-export class DrainTimeout extends Error {
-  override readonly name = "DrainTimeout";
+/** What was received could not all be published before the end, and why. Nothing is lost: it is sent again at the next start. */
+export class NotDrainedError extends Error {
+  override readonly name = "NotDrainedError";
+}
+
+/** Worth another attempt from the log on. */
+export function isPassing(error: unknown): boolean {
+  return (
+    error instanceof TransientError || error instanceof ReplacedError || error instanceof UploadLostError
+  );
 }
 
 function explain(error: unknown): unknown {

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { BusyError, ReplacedError, TransientError, UploadLostError } from "../core/errors.ts";
+import { BusyError, TransientError } from "../core/errors.ts";
 import type { Lsn } from "../core/lsn.ts";
 import { patience } from "../delivery/patience.ts";
 import { FailureLog } from "../observe/failures.ts";
@@ -9,7 +9,7 @@ import { connectSource } from "../postgres/connect.ts";
 import { SlotWaitError } from "../postgres/slot.ts";
 import { explainSqlError, SqlConnection } from "../postgres/sql-connection.ts";
 import { UnsendableError } from "../stream/witness.ts";
-import { DrainTimeout, runAttempt } from "./attempt.ts";
+import { isPassing, NotDrainedError, runAttempt } from "./attempt.ts";
 import type { Settings } from "../settings/settings.ts";
 import type { DaemonParts } from "./parts.ts";
 import { isSlotTaken, takeSlot, type Held, type LockParts } from "./slot-lock.ts";
@@ -58,7 +58,13 @@ async function attempts(parts: DaemonParts, stop: AbortSignal): Promise<boolean>
       await attempt(parts, stop, unsendable);
       return true;
     } catch (error) {
-      if (error instanceof DrainTimeout) return false;
+      if (error instanceof NotDrainedError) {
+        parts.log.warn(
+          { reason: error.message },
+          "not drained: what is left is sent again at the next start",
+        );
+        return false;
+      }
       if (stop.aborted && (isPassing(error) || error === stop.reason)) return true;
       if (!isPassing(error)) throw error;
       if (error instanceof UnsendableError) unsendable = error.commitLsn;
@@ -90,13 +96,6 @@ function tellLoss({ observations, metrics, log }: DaemonParts, error: unknown, f
   }
   observations.sourceDown(error.message);
   log.debug({ err: error }, "the pipeline starts again");
-}
-
-/** Worth another attempt from the log on. */
-function isPassing(error: unknown): boolean {
-  return (
-    error instanceof TransientError || error instanceof ReplacedError || error instanceof UploadLostError
-  );
 }
 
 function lagFields({ observations }: DaemonParts): object {

@@ -1,7 +1,6 @@
 import { OperatorError, ReplacedError, UploadLostError } from "../core/errors.ts";
-import { PACKS_FOLDER } from "../core/layout.ts";
 import { Log, readDocument, readLog, type Reading } from "../delivery/log.ts";
-import { publishLast } from "../delivery/recover.ts";
+import { findLeftovers as lookForLeftovers, publishLast, type Leftovers } from "../delivery/recover.ts";
 import { unborn } from "../delivery/state.ts";
 import { connectSource } from "../postgres/connect.ts";
 import { refusedSnapshot } from "./preflight/stage.ts";
@@ -39,18 +38,8 @@ async function finishEarlier({ store, patiently, log }: LockParts, reading: Read
 }
 
 /** Staged and not recorded by others when we began. */
-export interface Leftovers {
-  readonly uploads: ReadonlySet<string>;
-  readonly packs: readonly string[];
-}
-
 export async function findLeftovers({ store, patiently }: LockParts): Promise<Leftovers> {
-  const uploads = new Set<string>();
-  const keep = (id: string): boolean => uploads.add(id).has(id);
-  await patiently("look for uploads", () => store.discardUploads(keep));
-  const packs: string[] = [];
-  for await (const key of store.list(PACKS_FOLDER)) packs.push(key);
-  return { uploads, packs };
+  return patiently("look for leftovers", () => lookForLeftovers(store));
 }
 
 /** Only after a document of ours stands: those who had begun before us can no longer record theirs. */

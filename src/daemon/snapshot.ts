@@ -10,7 +10,7 @@ import type { Session } from "../copy/session.ts";
 import { Delivery, type Published } from "../delivery/delivery.ts";
 import { Gathering } from "../delivery/gathering.ts";
 import type { Log } from "../delivery/log.ts";
-import { patience } from "../delivery/patience.ts";
+import { patience, unlessStopped } from "../delivery/patience.ts";
 import { tellLockWait, type Locked } from "./lock-waits.ts";
 import { storeHealth } from "./store-health.ts";
 import { ShapeBook } from "../delivery/shapes.ts";
@@ -124,7 +124,7 @@ class Snapshot {
           await discardLeftovers(this.#parts, leftovers);
           return published;
         }
-        await gathering.discard();
+        await this.#discard(gathering);
         const what = [...incomplete.tables].map(([table, why]) => `${table} (${why})`).join(", ");
         if (incomplete.isRefused || attempt === ATTEMPTS) throw notCopied(what, incomplete.isRefused);
         log.warn(
@@ -133,7 +133,7 @@ class Snapshot {
         );
       } catch (error) {
         if (error instanceof RecordedError) throw error.cause;
-        await gathering.discard();
+        await this.#discard(gathering);
         this.#signal.throwIfAborted();
         if (await isReplaced(this.#parts, error, own)) throw replaced(error);
         if (!isPassing(error) || attempt === ATTEMPTS) throw error;
@@ -148,6 +148,11 @@ class Snapshot {
     const tables = Object.keys(state.tables).length;
     const memory = new MemoryAccount(rowBytesOf(settings.memory.maxBytes, tables));
     return new Gathering({ store, memory, patiently, state: { ...state, tables: {} } });
+  }
+
+  /** What a store that does not answer keeps meanwhile is found by the next run. */
+  async #discard(gathering: Gathering): Promise<void> {
+    await unlessStopped(gathering.discard(), this.#signal).catch(() => {});
   }
 
   /** Null if every table is there. */
@@ -258,22 +263,25 @@ class Snapshot {
     ];
     const { sequence } = log.state;
     this.#recording();
+    const lostKeys: string[] = [];
     const lost = (files: readonly { key: string }[]): void =>
-      this.#parts.log.error(
-        { files: files.map(({ key }) => key) },
-        "staged files are gone before they could be published: take the snapshot again",
-      );
+      void lostKeys.push(...files.map(({ key }) => key));
     const delivery = new Delivery({ store, log, patiently, events: { published: () => {}, lost } });
     const about = { endLsn: null, firstLsn: null, committedAt: null };
     try {
-      return await delivery.submit({ kind: "batch", files: gathering.files, events, ...about });
+      const published = await delivery.submit({ kind: "batch", files: gathering.files, events, ...about });
+      if (lostKeys.length === 0) return published;
     } catch (error) {
       if (error instanceof ReplacedError) throw error;
       // It cannot be told whether the document was written, but for a log that has gone on without it.
-      throw log.state.sequence > sequence || isPassing(error)
+      throw log.state.sequence > sequence || this.#signal.aborted || isPassing(error)
         ? new RecordedError("recorded", { cause: error })
         : error;
     }
+    // Passing: another copy replaces this one, which has holes.
+    throw new TransientError(
+      `${lostKeys.length} staged file(s) were gone before they could be published, such as ${lostKeys[0]}`,
+    );
   }
 }
 

@@ -76,19 +76,28 @@ async function newestSequence(store: Store): Promise<number | null> {
 }
 
 function sequenceOf(key: string): number {
-  const match = /(\d+)\.json$/.exec(key);
-  if (!match)
+  const sequence = Number(/(\d+)\.json$/.exec(key)?.[1]);
+  // A copy under another name beside the documents would count as one of them, perhaps as the newest.
+  if (key !== logKey(sequence) && key !== stateKey(sequence))
     throw new OperatorError(`${key} is not a log document`, `remove it, or choose another stage.url`);
-  return Number(match[1]);
+  return sequence;
 }
 
 async function newestState(store: Store, keys: readonly string[], upTo: number): Promise<State | null> {
   for (const key of keys.toReversed()) {
     if (sequenceOf(key) > upTo) continue;
     const bytes = await store.get(key);
-    if (bytes) return parse<State>(key, bytes);
+    const state = bytes && parse<State>(key, bytes);
+    if (state && (await isOfThisLog(store, state))) return state;
   }
   return null;
+}
+
+/** States outlive a log that a bucket rule or a person removed: the next log begins at 1 again, and comes past them. */
+async function isOfThisLog(store: Store, { sequence, writer }: State): Promise<boolean> {
+  if (writer === undefined) return true;
+  const document = await readDocument(store, sequence);
+  return document === null || document.writer === writer;
 }
 
 async function readRange(store: Store, from: number, to: number): Promise<(LogDocument | null)[]> {

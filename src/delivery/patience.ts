@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import pRetry from "p-retry";
 import { TransientError } from "../core/errors.ts";
 import type { Patiently } from "./file-writer.ts";
@@ -7,6 +8,8 @@ const FIRST_DELAY_MS = 200;
 const SILENT_MS = 5_000;
 /** Short enough that an operator who has mended the stage sees it work again. */
 const LONGEST_DELAY_MS = 8_000;
+/** What a request that is under way gets once it is told to stop. */
+const GRACE_MS = 1_000;
 
 export interface PatienceEvents {
   /** An attempt failed and will be made again. */
@@ -25,7 +28,7 @@ export interface PatienceEvents {
 export function patience(signal: AbortSignal, events: PatienceEvents): Patiently {
   return async (what, attempt) => {
     let failures = 0;
-    const result = await pRetry(() => watched(what, attempt, events), {
+    const trying = pRetry(() => watched(what, attempt, events), {
       retries: Number.POSITIVE_INFINITY,
       minTimeout: FIRST_DELAY_MS,
       maxTimeout: LONGEST_DELAY_MS,
@@ -39,9 +42,31 @@ export function patience(signal: AbortSignal, events: PatienceEvents): Patiently
         events.failed(what, error, attemptNumber);
       },
     });
+    const result = await unlessStopped(trying, signal);
     events.succeeded(what, failures);
     return result;
   };
+}
+
+/**
+ * Rejects with the reason of `signal` if the work has not ended shortly after it: a silent store takes minutes to time
+ * out. What becomes of the work is then as unknown as after a crash.
+ */
+export async function unlessStopped<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const ended = new AbortController();
+  const stopped = new Promise<never>((_resolve, reject) => {
+    const giveUp = async (): Promise<void> => {
+      await delay(GRACE_MS, undefined, { signal: ended.signal }).catch(() => {});
+      reject(signal.reason as Error);
+    };
+    if (signal.aborted) void giveUp();
+    else signal.addEventListener("abort", () => void giveUp(), { once: true, signal: ended.signal });
+  });
+  try {
+    return await Promise.race([work, stopped]);
+  } finally {
+    ended.abort();
+  }
 }
 
 async function watched<T>(what: string, attempt: () => Promise<T>, events: PatienceEvents): Promise<T> {

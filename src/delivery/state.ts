@@ -8,6 +8,8 @@ import type { SeenShape, TableRecord } from "../core/table.ts";
 export interface State {
   readonly format: number;
   readonly sequence: number;
+  /** Of the document that it stands after: a state of another log is not ours. Older versions did not write it. */
+  readonly writer?: string;
   readonly pipeline: PipelineIdentity;
   /** Every change that committed before here is published; null until the slot exists. */
   readonly endLsn: string | null;
@@ -49,6 +51,7 @@ export function applyDocument(state: State, document: LogDocument): State {
   return {
     format: DOCUMENT_FORMAT,
     sequence: document.sequence,
+    writer: document.writer,
     pipeline: document.pipeline,
     endLsn: document.endLsn,
     tables: events.length === 0 ? state.tables : applyEvents(state.tables, events),

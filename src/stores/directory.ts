@@ -53,6 +53,8 @@ export class DirectoryStore implements Store {
     const staged = this.#stagedPath(receipt.id);
     return this.#runTwice(path, async () => {
       const mine = await statIfThere(staged);
+      // Nothing is gone as long as the file system with it is only away.
+      if (mine === null) await this.#folders.assertRoot();
       // A staged file of another size was damaged; what is recorded cannot be published any more.
       if (mine === null || mine.size !== BigInt(receipt.bytes)) return publishedBefore(path, receipt.bytes);
       if ((await this.#linkInto(staged, path)) === "taken") await assertSameFile(mine, path);

@@ -13,7 +13,8 @@ const REMEMBERED_FOLDERS = 10_000;
 export class DurableFolders {
   readonly root: string;
   readonly #known = new Set<string>();
-  #rootSeen = false;
+  /** Null until it is there. Under the same name an unmounted file system leaves another folder. */
+  #rootInode: bigint | null = null;
 
   constructor(root: string) {
     this.root = root;
@@ -39,11 +40,11 @@ export class DurableFolders {
     this.#known.clear();
   }
 
-  /** Rejects with an OperatorError if the root was there and is not any more. */
+  /** Rejects with an OperatorError if the root was there and is not any more, or is not the same folder. */
   async assertRoot(): Promise<void> {
-    if (await isThere(this.root)) {
-      this.#rootSeen = true;
-    } else if (this.#rootSeen) {
+    const inode = await inodeOf(this.root);
+    this.#rootInode ??= inode;
+    if (inode !== this.#rootInode) {
       throw new OperatorError(
         `the stage directory ${this.root} has vanished`,
         "mount or restore it, then start again: staged and published files were in it",
@@ -54,7 +55,7 @@ export class DurableFolders {
   /** Makes the root in a folder that exists, but only once: a stage that vanishes is not started afresh. */
   async #ensureRoot(): Promise<void> {
     await this.assertRoot();
-    if (this.#rootSeen) return;
+    if (this.#rootInode !== null) return;
     try {
       await makeFolder(this.root);
     } catch (error) {
@@ -62,7 +63,7 @@ export class DurableFolders {
       throw new OperatorError(`the stage directory ${this.root} does not exist`, `mkdir -p ${this.root}`);
     }
     await syncFolder(dirname(this.root));
-    this.#rootSeen = true;
+    this.#rootInode = await inodeOf(this.root);
   }
 }
 
@@ -75,11 +76,14 @@ async function makeFolder(folder: string): Promise<void> {
 }
 
 async function isThere(path: string): Promise<boolean> {
+  return (await inodeOf(path)) !== null;
+}
+
+async function inodeOf(path: string): Promise<bigint | null> {
   try {
-    await stat(path);
-    return true;
+    return (await stat(path, { bigint: true })).ino;
   } catch (error) {
-    if (hasCode(error, "ENOENT")) return false;
+    if (hasCode(error, "ENOENT")) return null;
     throw error;
   }
 }

@@ -111,7 +111,8 @@ export class S3Store implements Store {
     const { prefix: root } = this.#requests;
     const startAfter = options?.startAfter === undefined ? {} : { StartAfter: root + options.startAfter };
     for await (const page of this.#pages(safePrefix(prefix), startAfter)) {
-      for (const { Key } of page.Contents ?? []) if (Key !== undefined) yield Key.slice(root.length);
+      // Consoles and copying tools make empty objects whose names end in a slash, to show a folder: no files.
+      for (const { Key = "/" } of page.Contents ?? []) if (!Key.endsWith("/")) yield Key.slice(root.length);
     }
   }
 
@@ -171,7 +172,8 @@ export class S3Store implements Store {
       });
       const page = await this.#requests.run("s3:ListBucket", prefix, () => client.send(command));
       yield page;
-      token = page.NextContinuationToken;
+      // Some stores give one with the last page, too, if only an empty one, which would begin the listing again.
+      token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
     } while (token !== undefined);
   }
 

@@ -41,7 +41,7 @@ export interface Store {
   putIfAbsent(key: string, bytes: Buffer): Promise<"created" | "exists">;
   /** A document's bytes (or `length` of them from `offset`), or null if there is none. */
   get(key: string, range?: { offset: number; length: number }): Promise<Buffer | null>;
-  /** Keys of objects below `prefix` (which ends in `/`), in order of their UTF-8 bytes, page by page. */
+  /** Keys of files below `prefix` (which ends in `/`), in order of their UTF-8 bytes, page by page. */
   list(prefix: string, options?: { startAfter?: string }): AsyncIterable<string>;
   /** Names, each with its closing slash and relative to `prefix`, of the folders directly below `prefix`, in order. */
   listFolders(prefix: string): Promise<string[]>;

@@ -238,6 +238,45 @@ describe("to S3", () => {
     await expectEqual();
   });
 
+  it("keeps what is staged for the next run when it cannot tell whether it is recorded", async () => {
+    const busy = { status: 503, code: "SlowDown", times: Number.POSITIVE_INFINITY };
+    const written = stage.s3?.faults.add({
+      ...busy,
+      op: "PutObject",
+      key: /_pgstage\/log\//,
+      afterCommit: true,
+    });
+    stage.s3?.faults.add({ ...busy, op: "GetObject", key: /_pgstage\/log\// });
+    const stop = new AbortController();
+    const first = snapshot({}, { signal: stop.signal });
+    await written?.met;
+    stop.abort(new Error("stopped by SIGTERM"));
+    expect((await first).code).toBe(1);
+    stage.s3?.faults.clear();
+    const recorded = (await readLog(stage.store))?.last.files.map(({ key }) => key) ?? [];
+    expect(recorded.length).toBeGreaterThan(5);
+    expect((await snapshot()).code).toBe(0);
+    expect(await dataFiles(stage.store)).toEqual(expect.arrayContaining(recorded));
+    await expectEqual();
+  });
+
+  it("copies all again when staged files are gone before they are published", async () => {
+    let release = (): void => {};
+    const hold = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const fault = stage.s3?.faults.add({ op: "PutObject", key: /_pgstage\/log\//, hold });
+    const running = snapshot();
+    await fault?.met;
+    stage.s3?.dropUploads();
+    for (const key of stage.s3?.keys("landing/_pgstage/packs/") ?? []) stage.s3?.remove(key);
+    release();
+    const outcome = await running;
+    expect(outcome.code).toBe(0);
+    expect(outcome.out).toContain("staged file(s) were gone before they could be published, such as public/");
+    await expectEqualTables();
+  });
+
   it("shows one moment of a database in motion", async () => {
     await sql("CREATE TABLE left_side AS SELECT i AS id, 1000 AS amount FROM generate_series(1, 500) i");
     await sql("CREATE TABLE right_side AS SELECT i AS id, 1000 AS amount FROM generate_series(1, 500) i");

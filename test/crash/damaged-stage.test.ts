@@ -182,3 +182,32 @@ test("a stage that somebody emptied while we were down is not begun anew", async
   expect(daemon.lastError).not.toMatch(/TypeError/);
   expect(await keysBelow(store, "public/")).toEqual([]);
 });
+
+test("state documents of a log that was removed: the next log, which comes past them, is not taken for theirs", async () => {
+  await using scene = await newScene("s3");
+  await scene.sql(
+    "CREATE TABLE wide (id int PRIMARY KEY, v text); INSERT INTO wide SELECT i, repeat('x', 400) FROM generate_series(1, 6000) i",
+  );
+  // Each start writes one: the second stands after all the ranges of the copy.
+  for (let run = 1; run <= 2; run++) {
+    const daemon = await scene.daemon();
+    await scene.settled(daemon);
+    await daemon.drain();
+  }
+  const statesAt = (await keysBelow(scene.stage.store, STATE_FOLDER)).map((key) =>
+    Number(/(\d+)\.json/.exec(key)?.[1]),
+  );
+  for (const key of scene.stage.s3?.keys(`landing/${LOG_FOLDER}`) ?? []) scene.stage.s3?.remove(key);
+  // The publications stay, as they do after `teardown` where a DBA manages them.
+  await scene.sql("SELECT pg_drop_replication_slot('pgstage')");
+  // Nothing but a copy has these rows.
+  await scene.sql("INSERT INTO wide SELECT i, 'while there was no slot' FROM generate_series(6001, 40000) i");
+  const slow = { PGSTAGE_SNAPSHOT_MAX_BYTES_PER_SECOND: "768KiB", PGSTAGE_SNAPSHOT_WORKERS: "1" };
+  const next = await scene.daemon(slow);
+  await next.line(({ msg, sequence }) => msg === "staged" && Number(sequence) > Math.max(...statesAt));
+  await next.kill();
+  const last = await scene.daemon();
+  await scene.settled(last);
+  await last.drain();
+  await tablesAreEqual(scene);
+});

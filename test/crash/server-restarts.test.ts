@@ -72,3 +72,20 @@ for (const mode of ["fast", "immediate"] as const) {
     },
   );
 }
+
+test("a server that dies while we drain leaves rows for the next start, and does not count as drained", async () => {
+  await using scene = await newScene("s3");
+  await scene.sql("CREATE TABLE t (id int PRIMARY KEY)");
+  const daemon = await scene.daemon({ PGSTAGE_FLUSH_INTERVAL: "1h" });
+  await daemon.untilState("streaming");
+  await scene.sql("INSERT INTO t SELECT generate_series(1, 1000)");
+  await daemon.until(({ lag }) => lag.open_rows > 0, "busy");
+  const fault = scene.stage.s3?.faults.add({ op: "PutObject", key: /_pgstage\/packs\//, silent: true });
+  daemon.signal("SIGTERM");
+  await fault?.met;
+  await scene.server.stop("immediate");
+  expect((await daemon.exited).code).toBe(1);
+  expect(daemon.said()).toContain("not drained");
+  await scene.server.start();
+  await scene.drainAndProve(await scene.daemon());
+});

@@ -5,8 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { expect, test } from "vitest";
+import { Daemon } from "../support/daemon.ts";
 import { newSeed, Random } from "../support/random.ts";
-import type { S3 } from "../support/s3-server/index.ts";
+import type { Operation, S3 } from "../support/s3-server/index.ts";
 import { openDirectory } from "../support/stage.ts";
 import { createTables, Workload } from "../support/workload.ts";
 import { sceneFor } from "./scene.ts";
@@ -161,4 +162,43 @@ test("a full disk is waited for", { timeout: 120_000 }, async ({ skip }) => {
   await scene.sql("UPDATE t SET v = v || '?' WHERE id % 2 = 0");
   await rm(filler);
   await scene.drainAndProve(daemon);
+});
+
+/** Seconds from SIGTERM to the end. */
+async function secondsToStop(daemon: Daemon): Promise<number> {
+  const toldAt = performance.now();
+  daemon.signal("SIGTERM");
+  await daemon.exited;
+  return (performance.now() - toldAt) / 1000;
+}
+
+test("a store that is silent keeps nobody from stopping", { timeout: 300_000 }, async () => {
+  await using scene = await newScene("s3");
+  await scene.sql(`
+    CREATE TABLE t (id int PRIMARY KEY, v text);
+    INSERT INTO t SELECT i, repeat(md5(i::text), 30) FROM generate_series(1, 30000) AS i`);
+  const silentFor = (op: Operation, key: RegExp): ReturnType<S3["faults"]["add"]> => {
+    return (scene.stage.s3 as S3).faults.add({ op, key, silent: true, times: Number.POSITIVE_INFINITY });
+  };
+  const command = ["snapshot"];
+  const settings = {
+    PGSTAGE_SHUTDOWN_TIMEOUT: "3s",
+    PGSTAGE_FORMAT_COMPRESSION: "none",
+    PGSTAGE_FILE_MAX_BYTES: "64MiB",
+    PGSTAGE_SNAPSHOT_RANGE_BYTES: "64MiB",
+  };
+  const start = { source: scene.url, stage: scene.stage.env, settings };
+  const moments = [
+    { name: "a snapshot's checks", command, op: "PutObject", key: /_pgstage\/probe\// },
+    { name: "a snapshot's parts", command, op: "UploadPart", key: /\.csv/ },
+    { name: "a daemon's first document", command: ["run"], op: "PutObject", key: /_pgstage\/log\// },
+  ] as const;
+  for (const { name, command, op, key } of moments) {
+    const fault = silentFor(op, key);
+    const process = await Daemon.start({ ...start, command });
+    await fault.met;
+    expect(await secondsToStop(process), name).toBeLessThan(10);
+    fault.remove();
+  }
+  await scene.drainAndProve(await scene.daemon());
 });

@@ -119,14 +119,24 @@ describe("the directory", () => {
     ]);
   });
 
-  it("is not started afresh when it vanishes", async () => {
+  it.each([
+    ["vanishes", () => Promise.resolve()],
+    ["is unmounted, which leaves an empty folder", () => mkdir(root)],
+  ])("is not started afresh when it %s", async (_what, leave) => {
     await store.put("x", bytes);
+    const key = freshKey();
+    const receipt = await stageFile(store, key, bytes);
     await rename(root, `${root}-unmounted`);
+    await leave();
     await expect(store.put("x", bytes)).rejects.toThrow("has vanished");
+    await expect(store.putIfAbsent("y", bytes)).rejects.toThrow("has vanished");
+    await expect(store.publish(key, receipt)).rejects.toThrow("has vanished");
     await expect(store.get("x")).rejects.toThrow("has vanished");
     await expect(keysOf(store, "")).rejects.toThrow("has vanished");
+    await rm(root, { recursive: true, force: true });
     await rename(`${root}-unmounted`, root);
     expect(await store.get("x")).toEqual(bytes);
+    expect(await store.publish(key, receipt)).toBe("published");
   });
 
   it("may lose folders below it while it is used", async () => {

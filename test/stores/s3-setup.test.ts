@@ -1,9 +1,12 @@
 import { randomUUID } from "node:crypto";
+import { PutObjectCommand } from "@aws-sdk/client-s3";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { OperatorError, SettingsError } from "../../src/core/errors.ts";
+import { discardLeftovers, findLeftovers } from "../../src/delivery/recover.ts";
 import { openStore, type StageOptions } from "../../src/stores/open.ts";
 import type { ProbeResult, Store } from "../../src/stores/store.ts";
 import { startS3, type Operation, type S3 } from "../support/s3-server/index.ts";
+import { clientOf } from "../support/s3-server/test-client.ts";
 import { checksum, freshKey, inTurns, keysOf, stageFile } from "./support.ts";
 
 let s3: S3;
@@ -219,6 +222,21 @@ describe("objects", () => {
       `ObjectCreated:CompleteMultipartUpload stage/${large}`,
       `ObjectCreated:Put stage/${small}`,
     ]);
+  });
+});
+
+describe("empty objects that a console or a copying tool makes to show a folder", () => {
+  it("are no files, and so nobody deletes them", async () => {
+    const store = await open({ url: `s3://${s3.bucket}/copied` });
+    const client = clientOf(s3);
+    const keys = ["", "_pgstage/", "_pgstage/packs/"].map((folder) => `copied/${folder}`);
+    for (const Key of keys) await client.send(new PutObjectCommand({ Bucket: s3.bucket, Key }));
+    client.destroy();
+    await store.put("_pgstage/packs/left", Buffer.from("x"));
+    expect(await keysOf(store, "")).toEqual(["_pgstage/packs/left"]);
+    const leftovers = await findLeftovers(store);
+    await discardLeftovers(store, leftovers);
+    expect(s3.keys("copied/")).toEqual(keys);
   });
 });
 

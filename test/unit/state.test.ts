@@ -89,6 +89,17 @@ describe("the log", () => {
     expect(await readLog(new MemoryStore(new MemoryStage()))).toBeNull();
   });
 
+  test.each(["000000000/copy-000000000001.json", "saved/000000000001.json", "000000000/1.json"])(
+    "refuses to take %s for a document",
+    async (name) => {
+      const store = new MemoryStore(new MemoryStage());
+      const log = new Log(store, unborn(IDENTITY), []);
+      for (let i = 1; i <= 2; i++) await log.append(log.next(document()));
+      await store.put(`_pgstage/log/${name}`, (await store.get(logKey(1))) ?? Buffer.alloc(0));
+      await expect(readLog(store)).rejects.toThrow(OperatorError);
+    },
+  );
+
   test("tells a lost answer of its own from somebody else's document", async () => {
     const store = new MemoryStore(new MemoryStage());
     const [one, other] = [new Log(store, unborn(IDENTITY), []), new Log(store, unborn(IDENTITY), [])];
@@ -113,6 +124,26 @@ describe("the log", () => {
     const reading = await readLog(store);
     expect(reading?.damage).toMatch(/^1 log document/);
     expect(Object.keys(reading?.state.tables ?? {})).toEqual(["1", "2", "3", "5"]);
+  });
+
+  test("does not take a state of a log that was removed before it began", async () => {
+    const stage = new MemoryStage();
+    const store = new MemoryStore(stage);
+    for (const [name, count] of [
+      ["old", 5],
+      ["new", 7],
+    ] as const) {
+      const log = new Log(store, unborn(IDENTITY), []);
+      for (let i = 1; i <= count; i++) {
+        await log.append(log.next(document([{ event: "table", table: record(table({ oid: i, name })) }])));
+        if (name === "old" && i === 5) await log.writeState();
+      }
+      if (name === "old") for (let i = 1; i <= count; i++) stage.objects.delete(logKey(i));
+    }
+    const reading = await readLog(store);
+    expect(reading?.damage).toBeNull();
+    const names = Object.values(reading?.state.tables ?? {}).map(({ catalog }) => catalog.name);
+    expect(names).toEqual(Array.from({ length: 7 }, () => "new"));
   });
 
   test.each([
