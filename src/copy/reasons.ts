@@ -113,6 +113,7 @@ function labelReason(before: CatalogTable, now: CatalogTable): string | null {
     const current = now.labels[oid];
     if (current === undefined || current === label) continue;
     if (oid.startsWith("type:")) return "a composite type of its columns has other attributes now";
+    if (oid.endsWith("/version")) return "an enum value was renamed and renamed back";
     return `enum value ${label} was renamed to ${current}`;
   }
   return null;

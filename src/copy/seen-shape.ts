@@ -12,9 +12,11 @@ interface Candidate {
  * Whether rows of this shape fit the table as the log knows it or as it is now. A shape that is neither, nor on the
  * way from one to the other, was there only for a while (a column renamed and renamed back, a table that had left):
  * its rows stand in files under names or in texts that no later look at the catalog can explain. A partition, too, is
- * one that the log knew or one that is there, or its rows went with it. Pure.
+ * one that the log knew or one that is there, or its rows went with it; and rows that were sent as another table's are
+ * missing here. Pure.
  */
 export function isExplained(shape: SeenShape, record: TableRecord, now: CatalogTable): boolean {
+  if (shape.root !== undefined && shape.root !== now.oid) return false;
   if (shape.leaf !== undefined) return [...record.catalog.storages, ...now.storages].some(isLeaf(shape.leaf));
   if (shape.schema !== now.schema || shape.table !== now.name) return false;
   const keys = [record.catalog.key, now.key].map((key) => JSON.stringify(key));

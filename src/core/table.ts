@@ -43,7 +43,8 @@ export interface CatalogTable {
   readonly missing: readonly number[];
   /**
    * What prints old values of the columns' own types: labels of enums by OID of the label, and attributes of composite
-   * types as `type:<OID>`. A renamed label or a new attribute changes old rows.
+   * types as `type:<OID>`. A renamed label or a new attribute changes old rows. Below `<OID>/version` and
+   * `type:<OID>/attributes` stands what changes also if that is taken back.
    */
   readonly labels: Readonly<Record<string, string>>;
   readonly storages: readonly Storage[];
@@ -104,6 +105,8 @@ export interface SeenShape {
   readonly key: readonly string[];
   /** The shape is that of a partition, of which the table got rows: the partition's OID. */
   readonly leaf?: number;
+  /** … and the OID of the table that got them. */
+  readonly root?: number;
 }
 
 export function tableName(table: { readonly schema: string; readonly name: string }): string {

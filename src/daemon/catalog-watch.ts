@@ -147,20 +147,24 @@ export class CatalogWatch {
     this.#soon(AFTER_SHAPE_MS);
   }
 
-  /** No event tells that a partition was dropped or detached: the log has to know of each that rows came from. */
+  /**
+   * No event tells that a partition was dropped or detached: the log has to know of each that rows came from. And of
+   * each that was a table of its own, or another one's partition: what its rows were sent as is not that table's.
+   */
   #partitionSeen(relation: SeenRelation, root: number): void {
-    const known = this.#delivery.state.tables[root];
-    const { oid } = relation.shape;
-    if (!known || known.catalog.storages.some((storage) => storage.oid === oid)) return;
-    this.#remember(root, relation);
-    this.#soon(AFTER_SHAPE_MS);
+    for (const { catalog } of Object.values(this.#delivery.state.tables)) {
+      const isPart = catalog.storages.some((storage) => storage.oid === relation.shape.oid);
+      if (isPart === (catalog.oid === root)) continue;
+      this.#remember(catalog.oid, relation);
+      this.#soon(AFTER_SHAPE_MS);
+    }
   }
 
   /** Recorded before the rows of this shape are, so that a start knows of it, too. */
   #remember(oid: number, { shape, commitLsn, root }: SeenRelation): void {
     const { schema, table, key } = shape;
     const columns = shape.columns.map(({ name, typeOid }) => ({ name, typeOid }));
-    const leaf = root === undefined ? {} : { leaf: shape.oid };
+    const leaf = root === undefined ? {} : { leaf: shape.oid, root };
     const seen = { commitLsn: formatLsn(commitLsn), schema, table, columns, key, ...leaf };
     const recorded = this.#delivery.record([{ event: "seen", oid, shape: seen }]);
     // A failure is told to whoever submits next.

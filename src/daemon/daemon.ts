@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { BusyError, TransientError } from "../core/errors.ts";
+import { BusyError, messageOf, TransientError } from "../core/errors.ts";
 import type { Lsn } from "../core/lsn.ts";
 import { patience } from "../delivery/patience.ts";
 import { FailureLog } from "../observe/failures.ts";
@@ -7,7 +7,7 @@ import { lagJson } from "../observe/status-json.ts";
 import { canRewrite } from "../observe/terminal.ts";
 import { connectSource } from "../postgres/connect.ts";
 import { SlotWaitError } from "../postgres/slot.ts";
-import { explainSqlError, SqlConnection } from "../postgres/sql-connection.ts";
+import { explainSqlError, isLocked, SqlConnection } from "../postgres/sql-connection.ts";
 import { UnsendableError } from "../stream/witness.ts";
 import { isPassing, NotDrainedError, runAttempt } from "./attempt.ts";
 import type { Settings } from "../settings/settings.ts";
@@ -57,7 +57,8 @@ async function attempts(parts: DaemonParts, stop: AbortSignal): Promise<boolean>
     try {
       await attempt(parts, stop, unsendable);
       return true;
-    } catch (error) {
+    } catch (thrown) {
+      const error = asBusy(thrown);
       if (error instanceof NotDrainedError) {
         parts.log.warn(
           { reason: error.message },
@@ -96,6 +97,11 @@ function tellLoss({ observations, metrics, log }: DaemonParts, error: unknown, f
   }
   observations.sourceDown(error.message);
   log.debug({ err: error }, "the pipeline starts again");
+}
+
+/** Somebody's lock was in the way of what a start asks, or somebody cancelled it, or the walsender's endless command. */
+function asBusy(error: unknown): unknown {
+  return isLocked(error) ? new BusyError(messageOf(error), { cause: error }) : error;
 }
 
 function lagFields({ observations }: DaemonParts): object {
@@ -146,13 +152,17 @@ async function takeWhenFree(lock: LockParts, stop: AbortSignal): Promise<Held | 
   return null;
 }
 
-/** 13 … 18 */
+/**
+ * 13 … 18. A standby is waited for: while a failover lasts, a name may still lead to the server that is no primary any
+ * more, or to one that is none yet, and what such a one says of slot and WAL is not the source's word.
+ */
 async function versionOf({ settings }: DaemonParts): Promise<number> {
   const client = await connectSource(settings.source, "sql", { atStart: false });
   try {
-    const { rows } = await client.query<{ version: number }>(
-      "SELECT pg_catalog.current_setting('server_version_num')::int4 / 10000 AS version",
+    const { rows } = await client.query<{ version: number; standby: boolean }>(
+      "SELECT pg_catalog.current_setting('server_version_num')::int4 / 10000 AS version, pg_catalog.pg_is_in_recovery() AS standby",
     );
+    if (rows[0]?.standby) throw new TransientError("the server is a standby, and pgstage needs the primary");
     return rows[0]?.version ?? 0;
   } catch (error) {
     throw explainSqlError(error);

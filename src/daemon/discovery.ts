@@ -83,6 +83,7 @@ function passingReason(
     (shape) => parseLsn(shape.commitLsn) >= firstPoint && !isExplained(shape, record, table),
   );
   if (odd === undefined) return null;
+  if (odd.root !== undefined && odd.root !== table.oid) return "it was another table's partition for a while";
   return odd.leaf === undefined
     ? "it was altered and altered back meanwhile"
     : `partition ${odd.table} was there for a while`;

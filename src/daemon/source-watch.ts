@@ -89,12 +89,13 @@ function droppedSlot(name: string): OperatorError {
 }
 
 async function readSample(client: Client, slot: string, serverVersion: number): Promise<Sample> {
-  const { rows } = await client.query<{ lsn: string; clock_ms: number }>(
-    `SELECT pg_catalog.pg_current_wal_flush_lsn()::text AS lsn,
+  // A standby has no such position; the name may lead to one while a failover lasts.
+  const { rows } = await client.query<{ lsn: string | null; clock_ms: number }>(
+    `SELECT CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_current_wal_flush_lsn() END::text AS lsn,
             extract(epoch FROM pg_catalog.clock_timestamp())::float8 * 1000 AS clock_ms`,
   );
   const row = rows[0];
-  if (!row) throw new TransientError("the source gave no position");
+  if (!row?.lsn) throw new TransientError("the server is a standby, and gives no position");
   return {
     sourceLsn: parseLsn(row.lsn),
     clockMs: row.clock_ms,

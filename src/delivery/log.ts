@@ -50,11 +50,15 @@ export async function readLog(store: Store): Promise<Reading | null> {
   return { state, last, damage, stateKeys, streamedUntilMs: streamedUntil(documents) };
 }
 
+/**
+ * Also by the clock of whoever wrote: a subscriber's own transactions lie between those that it applies, whose commit
+ * times are their origin's, and so perhaps hours back.
+ */
 function streamedUntil(documents: readonly (LogDocument | null)[]): number | null {
   const times = documents.flatMap((document) => {
-    if (document?.kind === "idle") return [Date.parse(document.time)];
-    const committedAt = document?.committedAt ?? null;
-    return committedAt === null ? [] : [Date.parse(committedAt.replace(" ", "T").replace("+00", "Z"))];
+    if (!document || (document.kind !== "idle" && document.committedAt === null)) return [];
+    const committedAt = document.committedAt ?? document.time;
+    return [document.time, committedAt.replace(" ", "T").replace("+00", "Z")].map((time) => Date.parse(time));
   });
   return times.length === 0 ? null : Math.max(...times);
 }

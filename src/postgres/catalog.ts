@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { ClientBase } from "pg";
 import type { CatalogTable, ReplicaIdentity, Storage, TableColumn } from "../core/table.ts";
-import { ATTRIBUTES_SQL, INDEXES_SQL, LABELS_SQL, PARTITIONS_SQL, RELATIONS_SQL } from "./catalog-sql.ts";
+import { ATTRIBUTES_SQL, INDEXES_SQL, LABELS_SQL, partitionsSql, RELATIONS_SQL } from "./catalog-sql.ts";
 
 /** A table that is there and cannot be captured, and why. */
 export interface NotCaptured {
@@ -51,6 +51,7 @@ interface PartitionRow {
   readonly root: number;
   readonly leaf: number;
   readonly attached_by: number;
+  readonly leaving: boolean;
 }
 
 /**
@@ -65,7 +66,7 @@ export async function readCatalog(
   const query = async <T>(text: string, values: unknown[]): Promise<T[]> =>
     (await client.query(text, values)).rows as T[];
   const relations = await query<RelationRow>(RELATIONS_SQL, [schemas]);
-  const partitions = await query<PartitionRow>(PARTITIONS_SQL, [
+  const partitions = await query<PartitionRow>(partitionsSql(serverVersion), [
     relations.filter(isRoot).map((row) => row.oid),
   ]);
   const leaves = partitions.map((row) => row.leaf);
@@ -231,9 +232,9 @@ function identifies(part: RelationRow, rootKey: readonly string[], facts: Facts)
 function storagesOf(row: RelationRow, { known, byRoot }: Facts): Storage[] {
   if (row.kind !== "p")
     return [{ oid: row.oid, schema: row.schema, name: row.name, filenode: row.filenode, attachedBy: 0 }];
-  const leaves = (byRoot.get(row.oid) ?? []).flatMap(({ leaf, attached_by }) => {
+  const leaves = (byRoot.get(row.oid) ?? []).flatMap(({ leaf, attached_by, leaving }) => {
     const relation = known.get(leaf);
-    if (relation?.kind !== "r" || relation.persistence !== "p") return [];
+    if (leaving || relation?.kind !== "r" || relation.persistence !== "p") return [];
     const { oid, schema, name, filenode } = relation;
     return [{ oid, schema, name, filenode, attachedBy: attached_by }];
   });
@@ -251,13 +252,19 @@ function whyNot(row: RelationRow, { known, byRoot }: Facts): NotCaptured[] {
     ];
   }
   if (!isRoot(row)) return [];
-  return (byRoot.get(row.oid) ?? []).flatMap(({ leaf }) => {
+  return (byRoot.get(row.oid) ?? []).flatMap(({ leaf, leaving }) => {
     const part = known.get(leaf);
-    if (!part || (part.kind === "r" && part.persistence === "p")) return [];
-    const reason =
-      part.kind === "f" ? "a foreign partition" : "an unlogged partition: its changes are not in the WAL";
-    return [{ table: `${part.schema}.${part.name}`, reason: `${reason}, of ${table}` }];
+    const reason = part ? whyNoPart(part, leaving) : null;
+    return part && reason !== null
+      ? [{ table: `${part.schema}.${part.name}`, reason: `${reason}, of ${table}` }]
+      : [];
   });
+}
+
+function whyNoPart({ kind, persistence }: RelationRow, leaving: boolean): string | null {
+  if (leaving) return "a partition whose DETACH … CONCURRENTLY is not finished (DETACH … FINALIZE does that)";
+  if (kind === "f") return "a foreign partition";
+  return persistence === "p" ? null : "an unlogged partition: its changes are not in the WAL";
 }
 
 function groupBy<T>(rows: readonly T[], key: (row: T) => number): Map<number, T[]> {

@@ -146,7 +146,7 @@ export async function readMemberships(
 /**
  * Whether a table whose updates are published has nothing any more that identifies its rows: the application's UPDATE
  * and DELETE fail until it leaves the publication. Cheap: one query, whatever the number of tables. A partition with
- * partitions of its own has no rows, so nobody asks for its identity.
+ * partitions of its own has no rows, and an unlogged one is not published, so nobody asks for their identity.
  */
 export async function hasLostIdentity(client: ClientBase, names: Publications): Promise<boolean> {
   const { rows } = await client.query<{ lost: boolean }>(
@@ -163,7 +163,7 @@ export async function hasLostIdentity(client: ClientBase, names: Publications): 
          LEFT JOIN pg_catalog.pg_index i ON i.indrelid = c.oid AND i.indisvalid AND i.indimmediate
            AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident ELSE false END
         WHERE (c.relkind = 'r' OR c.relkind = 'p' AND NOT c.relispartition)
-          AND c.relreplident <> 'f' AND i.indexrelid IS NULL) AS lost`,
+          AND c.relpersistence = 'p' AND c.relreplident <> 'f' AND i.indexrelid IS NULL) AS lost`,
     [names.all],
   );
   return rows[0]?.lost ?? false;

@@ -28,7 +28,8 @@ export class Filling {
   /** The first change of a transaction is in it. */
   began(commitLsn: Lsn, commitMicros: bigint): void {
     this.opened ??= { atMs: performance.now(), lsn: commitLsn, commitMicros };
-    this.#newestCommitMicros = commitMicros;
+    // Clocks are set, and what another server's transaction is applied as has that one's time.
+    if (commitMicros > this.#newestCommitMicros) this.#newestCommitMicros = commitMicros;
   }
 
   /** Reads values back for rows that waited for them, and writes the rows. */

@@ -9,12 +9,16 @@ const at = new Fixture({
     CREATE TABLE level_2 PARTITION OF level_1 FOR VALUES FROM (0) TO (100);
     ALTER TABLE two_levels REPLICA IDENTITY FULL;
     ALTER TABLE level_2 REPLICA IDENTITY FULL;
-    INSERT INTO two_levels VALUES (1, 1)`,
+    INSERT INTO two_levels VALUES (1, 1);
+    CREATE UNLOGGED TABLE unlogged PARTITION OF two_levels FOR VALUES FROM (100) TO (200);
+    ALTER TABLE unlogged REPLICA IDENTITY FULL;
+    INSERT INTO two_levels VALUES (100, 1)`,
 });
 
 test.each([
   { level: "level_1", is: "has no rows", lost: false },
   { level: "level_2", is: "has rows", lost: true },
+  { level: "unlogged", is: "is not published", lost: false },
 ])("$level $is: nothing identifies them, and an UPDATE fails: $lost", async ({ level, lost }) => {
   const { pipeline, server } = at;
   await pipeline.untilCopied("public.two_levels");

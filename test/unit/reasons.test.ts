@@ -34,6 +34,18 @@ describe("a table is copied afresh when no change event tells what happened to o
       { labels: { "9": "new" } },
       "enum value old was renamed to new",
     ],
+    [
+      "a label renamed and renamed back",
+      { labels: { "9": "old", "9/version": "700" } },
+      { labels: { "9": "old", "9/version": "702" } },
+      "an enum value was renamed and renamed back",
+    ],
+    [
+      "labels of a log without versions",
+      { labels: { "9": "a" } },
+      { labels: { "9": "a", "9/version": "1" } },
+      null,
+    ],
     ["a new label", { labels: {} }, { labels: { "9": "new" } }, null],
     [
       "another attribute of a composite type",
