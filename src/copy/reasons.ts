@@ -32,10 +32,10 @@ function memberReason({ member }: TableRecord, now: number | null): string | nul
   return "it had left the publication";
 }
 
-/** What it published meanwhile nobody knows: it may have been altered back. */
-function publicationReason({ publication }: TableRecord, now: string | undefined): string | null {
-  if (publication === undefined || now === undefined || publication === now) return null;
-  return "its publication was altered";
+/** What it published meanwhile nobody knows: it may have been altered back. Another owner explains another version. */
+function publicationReason({ publication }: TableRecord, now: TableRecord["publication"]): string | null {
+  if (publication === undefined || now === undefined || publication.owner !== now.owner) return null;
+  return publication.version === now.version ? null : "its publication was altered";
 }
 
 /** Whether every value of these types prints alike. */

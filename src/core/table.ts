@@ -82,13 +82,20 @@ export type CopyProgress =
       readonly bytes: number;
     };
 
+/** What changes with every ALTER PUBLICATION but those of members. */
+export interface PublicationMark {
+  /** `oid:xmin`. */
+  readonly version: string;
+  /** OID of its owner, which changes what nobody reads in the stream. */
+  readonly owner: string;
+}
+
 /** A captured table in the log's state. */
 export interface TableRecord {
   readonly catalog: CatalogTable;
   /** OID of its membership in our publication (pg_publication_rel); null if it is reached in another way. */
   readonly member?: number | null;
-  /** `oid:xmin` of the publication: another after each ALTER but those of members. */
-  readonly publication?: string;
+  readonly publication?: PublicationMark;
   /** Every column name that files since the last copy may use, with its attnum. */
   readonly names: Readonly<Record<string, number>>;
   readonly copy: CopyProgress;

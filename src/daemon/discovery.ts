@@ -92,7 +92,8 @@ function passingReason(
 /** A plan keeps the catalog of its consistent point until it is done. */
 function isNews(record: TableRecord, table: CatalogTable, { member, publication }: Published): boolean {
   if (record.copy.phase === "copying") return false;
-  if (record.member !== member || record.publication !== publication) return true;
+  if (record.member !== member) return true;
+  if (JSON.stringify(record.publication) !== JSON.stringify(publication)) return true;
   return JSON.stringify(record.catalog) !== JSON.stringify(table);
 }
 

@@ -1,6 +1,6 @@
 import type { Client, ClientBase } from "pg";
 import { BusyError, messageOf, OperatorError } from "../core/errors.ts";
-import type { CatalogTable } from "../core/table.ts";
+import type { CatalogTable, PublicationMark } from "../core/table.ts";
 import { ident, qualified, sqlState } from "./quote.ts";
 import { reachedTables } from "./reached.ts";
 import { lockersOf } from "./waiters.ts";
@@ -118,8 +118,7 @@ async function readMembers(client: ClientBase, names: Publications): Promise<Mem
 interface Membership {
   /** OID in pg_publication_rel; null if none names the table itself. */
   readonly member: number | null;
-  /** `oid:xmin` of those that do. */
-  readonly publication: string;
+  readonly publication: PublicationMark;
 }
 
 /** Tables that publications reach, by OID. */
@@ -131,16 +130,19 @@ export async function readMemberships(
   names: Publications,
   serverVersion: number,
 ): Promise<Memberships> {
-  const { rows } = await client.query<Membership & { oid: number }>(
+  const { rows } = await client.query<PublicationMark & { oid: number; member: number | null }>(
     `SELECT t.oid::int8::float8 AS oid, max(t.member::int8)::float8 AS member,
-            pg_catalog.string_agg(p.oid || ':' || p.xmin, ',' ORDER BY p.oid) AS publication
+            pg_catalog.string_agg(p.oid || ':' || p.xmin, ',' ORDER BY p.oid) AS version,
+            pg_catalog.string_agg(p.pubowner::text, ',' ORDER BY p.oid) AS owner
        FROM pg_catalog.pg_publication p
        CROSS JOIN LATERAL (SELECT c.oid, r.oid AS member ${reachedTables(serverVersion)}) t
       WHERE p.pubname = ANY ($1)
       GROUP BY t.oid`,
     [[names.all, names.insertOnly]],
   );
-  return new Map(rows.map(({ oid, member, publication }) => [oid, { member, publication }]));
+  return new Map(
+    rows.map(({ oid, member, version, owner }) => [oid, { member, publication: { version, owner } }]),
+  );
 }
 
 /**

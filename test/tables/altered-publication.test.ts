@@ -48,7 +48,7 @@ test.each([
   }
 });
 
-test("what a publication did not send while it was altered is copied afresh; new members alter nothing", async () => {
+test("what a publication did not send while it was altered is copied afresh; new members and another owner alter nothing", async () => {
   const database = await server.createDatabase("altered_back");
   await server.sql("CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 1)", [], {
     database,
@@ -58,6 +58,10 @@ test("what a publication did not send while it was altered is copied afresh; new
     await pipeline.untilCopied("public.t");
     await pipeline.sql("CREATE TABLE later (id int PRIMARY KEY)");
     await pipeline.untilCopied("public.later");
+    await pipeline.discovered();
+    await pipeline.drain();
+    await pipeline.sql("CREATE ROLE owner SUPERUSER; ALTER PUBLICATION pgstage OWNER TO owner");
+    await pipeline.start();
     await pipeline.discovered();
     expect(pipeline.reasonsSince(0)).toEqual([]);
     await pipeline.drain();
