@@ -211,7 +211,11 @@ export class CatalogWatch {
         const tables = all.tables.filter((table) => this.#captures(table.schema, table.name));
         const present = await readPublicationFacts(client, [names.all, names.insertOnly], serverVersion);
         const { manage } = source;
-        refuseThinner({ names, present, tables, manage, serverVersion, rights: new Map() });
+        // A new partitioned table that others publish by its partitions is not captured, which is told; no more.
+        const carried = tables.filter(
+          (table) => !table.partitioned || this.#delivery.state.tables[table.oid],
+        );
+        refuseThinner({ names, present, tables: carried, manage, serverVersion, rights: new Map() });
         const locked: Locked = manage ? await syncMembership(client, names, tables) : new Map();
         return { ...all, tables, locked, published: await readMemberships(client, names, serverVersion) };
       })
@@ -268,7 +272,7 @@ function refuseThinner(situation: Parameters<typeof checkContent>[0]): void {
   for (const name of manage ? [names.all, names.insertOnly] : [names.all]) {
     if (present.has(name)) continue;
     throw new OperatorError(
-      `publication ${name} is gone: changes since then are lost to the stream`,
+      `publication ${name} is not there: what it should have sent is lost to the stream`,
       `${createStatement(name, names, serverVersion)}; then \`pgstage resync --all\``,
     );
   }

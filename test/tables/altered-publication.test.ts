@@ -27,8 +27,8 @@ test.each([
     /has a row filter or a column list for public\.t/,
     /DROP TABLE/,
   ],
-  ["inserts", "DROP PUBLICATION pgstage_insert_only", /pgstage_insert_only is gone/, /resync --all/],
-  ["all", "DROP PUBLICATION pgstage", /publication pgstage is gone/, /resync --all/],
+  ["inserts", "DROP PUBLICATION pgstage_insert_only", /pgstage_insert_only is not there/, /resync --all/],
+  ["all", "DROP PUBLICATION pgstage", /publication pgstage is not there/, /resync --all/],
 ])("a publication that is altered under the daemon stops it: %s", async (name, alter, found, mend) => {
   const database = await server.createDatabase(`altered_${name}`);
   await server.sql("CREATE TABLE t (id int PRIMARY KEY, n int)", [], { database });
@@ -73,6 +73,26 @@ test("what a publication did not send while it was altered is copied afresh; new
     await pipeline.untilCopied("public.t", since);
     expect(pipeline.reasonsSince(since)).toContain("public.t: its publication was altered");
     expect(await pipeline.differences()).toEqual([]);
+  } finally {
+    await pipeline.destroy();
+  }
+});
+
+test("a new partitioned table that a DBA publishes by its partitions is not captured, and stops nothing", async () => {
+  const database = await server.createDatabase("by_partitions");
+  const setup = "CREATE TABLE t (id int PRIMARY KEY); CREATE PUBLICATION pgstage FOR ALL TABLES";
+  for (const statement of setup.split("; ")) await server.sql(statement, [], { database });
+  const pipeline = await Pipeline.start({ server, database, settings: { SOURCE_MANAGE: "false" } });
+  try {
+    await pipeline.untilCopied("public.t");
+    await pipeline.sql(
+      "CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p DEFAULT",
+    );
+    await pipeline.until("the notice", () =>
+      pipeline.lines.find((line) => line["notice"] === "table-not-captured" && line.table === "public.p"),
+    );
+    await pipeline.sql("INSERT INTO t VALUES (1)");
+    expect(await pipeline.differences("public.t")).toEqual([]);
   } finally {
     await pipeline.destroy();
   }
