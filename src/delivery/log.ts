@@ -56,9 +56,10 @@ export async function readLog(store: Store): Promise<Reading | null> {
  */
 function streamedUntil(documents: readonly (LogDocument | null)[]): number | null {
   const times = documents.flatMap((document) => {
-    if (!document || (document.kind !== "idle" && document.committedAt === null)) return [];
-    const committedAt = document.committedAt ?? document.time;
-    return [document.time, committedAt.replace(" ", "T").replace("+00", "Z")].map((time) => Date.parse(time));
+    const committedAt = document?.committedAt ?? null;
+    if (!document || (document.kind !== "idle" && committedAt === null)) return [];
+    const { time } = document;
+    return [time, (committedAt ?? time).replace(" ", "T").replace("+00", "Z")].map((one) => Date.parse(one));
   });
   return times.length === 0 ? null : Math.max(...times);
 }
