@@ -27,6 +27,8 @@ const FLOORS: readonly Floor[] = [
   { figure: "1000 tables: start to streaming", atMost: 5 },
   { figure: "200 tables: start to streaming", atMost: 5 },
   { figure: "1000 tables: idle, CPU", atMost: 1 },
+  { figure: "allocations: transactions of 1000 rows", atMost: 250 },
+  { figure: "allocations: transactions of 3 rows", atMost: 1000 },
 ];
 
 export interface Verdict {

@@ -1,5 +1,6 @@
 import { cpus, loadavg } from "node:os";
 import { parseArgs } from "node:util";
+import { benchAllocations } from "./allocations.ts";
 import type { Bench } from "./bench.ts";
 import { benchCopy } from "./copy.ts";
 import { judge, type Verdict } from "./floors.ts";
@@ -26,6 +27,7 @@ const GROUPS: Readonly<Record<string, (bench: Bench) => Promise<Figure[]>>> = {
   memory: benchMemory,
   many: benchMany,
   log: benchLog,
+  allocations: benchAllocations,
 };
 const ROUNDS = 3;
 
