@@ -1,3 +1,4 @@
+import { beforeLargePiece } from "../core/garbage.ts";
 import { tupleOf, writeRow, type RowHead, type Value } from "./rows.ts";
 import type { OpenFile, TableEncoder } from "./table-encoder.ts";
 
@@ -54,19 +55,22 @@ export async function fillUnchanged(
     for (let at = 0; at < group.length;) {
       const slice = group.slice(at, at + keys);
       at += slice.length;
+      let answerBytes = 0;
       keys = await fill(encoder, slice, readBack).then((filled) => {
         write(filled);
-        return nextKeys(keys, filled);
+        answerBytes = filled.reduce((sum, row) => sum + bytesOf(row.values), 0);
+        return nextKeys(keys, filled.length, answerBytes);
       });
+      // Nobody needs the answer any more, nor what it came in.
+      beforeLargePiece(2 * answerBytes);
       await relieve();
     }
   }
 }
 
 /** How many rows the next query may ask for, if they are as long as these. */
-function nextKeys(keys: number, filled: readonly DeferredRow[]): number {
-  const bytes = filled.reduce((sum, row) => sum + bytesOf(row.values), 0);
-  const affordable = Math.floor((ANSWER_BYTES * filled.length) / Math.max(1, bytes));
+function nextKeys(keys: number, rows: number, bytes: number): number {
+  const affordable = Math.floor((ANSWER_BYTES * rows) / Math.max(1, bytes));
   return Math.max(1, Math.min(keys * GROWTH, affordable, MOST_KEYS));
 }
 
