@@ -13,7 +13,7 @@ import { Delivery, type Published } from "../delivery/delivery.ts";
 import { ShapeBook } from "../delivery/shapes.ts";
 import { copyAgain, takeOver } from "../delivery/take-over.ts";
 import type { LogFile } from "../core/document.ts";
-import { isConnectionLoss } from "../postgres/sql-connection.ts";
+import { asBusy, isConnectionLoss } from "../postgres/sql-connection.ts";
 import { typeNames } from "../postgres/type-names.ts";
 import { Pump, type PumpParts } from "../stream/pump.ts";
 import { Copying, type CopyingParts } from "./copying.ts";
@@ -231,5 +231,5 @@ function explain(error: unknown): unknown {
     return error;
   return isConnectionLoss(error)
     ? new TransientError(`the replication connection was lost: ${messageOf(error)}`, { cause: error })
-    : error;
+    : asBusy(error);
 }

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { BusyError, messageOf, OperatorError, TransientError } from "../core/errors.ts";
+import { BusyError, TransientError } from "../core/errors.ts";
 import type { Shape } from "../core/shape.ts";
 import { formatLsn } from "../core/lsn.ts";
 import { tableName, type CatalogTable, type SeenShape } from "../core/table.ts";
@@ -8,7 +8,6 @@ import type { State } from "../delivery/state.ts";
 import { readCatalogAtOnce, type Catalog } from "../postgres/catalog.ts";
 import { readPublicationFacts } from "../postgres/preflight/publication-facts.ts";
 import {
-  createStatement,
   hasLostIdentity,
   publicationsOf,
   readMemberships,
@@ -17,9 +16,9 @@ import {
 } from "../postgres/publication.ts";
 import { FailureLog } from "../observe/failures.ts";
 import type { SeenRelation } from "../stream/reader.ts";
-import { isLocked } from "../postgres/sql-connection.ts";
+import { asBusy } from "../postgres/sql-connection.ts";
 import { compareCatalog } from "./discovery.ts";
-import { checkContent } from "./preflight/publications.ts";
+import { refuseThinner } from "./preflight/publications.ts";
 import { pause } from "./pause.ts";
 import { onShape, reportDifference, reportTables } from "./reports.ts";
 import type { LockParts } from "./slot-lock.ts";
@@ -220,7 +219,7 @@ export class CatalogWatch {
         return { ...all, tables, locked, published: await readMemberships(client, names, serverVersion) };
       })
       .catch((error: unknown) => {
-        throw isLocked(error) ? new BusyError(messageOf(error), { cause: error }) : error;
+        throw asBusy(error);
       });
   }
 
@@ -264,22 +263,6 @@ export class CatalogWatch {
     const dot = table.indexOf(".");
     return this.#captures(table.slice(0, dot), table.slice(dot + 1));
   }
-}
-
-/** Throws an OperatorError if somebody altered a publication so that it sends less than there is. */
-function refuseThinner(situation: Parameters<typeof checkContent>[0]): void {
-  const { names, present, manage, serverVersion } = situation;
-  for (const name of manage ? [names.all, names.insertOnly] : [names.all]) {
-    if (present.has(name)) continue;
-    throw new OperatorError(
-      `publication ${name} is not there: what it should have sent is lost to the stream`,
-      `${createStatement(name, names, serverVersion)}; then \`pgstage resync --all\``,
-    );
-  }
-  const [problem] = checkContent(situation).filter(
-    ({ verdict, passing }) => verdict === "fail" && passing !== true,
-  );
-  if (problem) throw new OperatorError(problem.found, problem.mend);
 }
 
 /** A table whose publication could not be altered: the log keeps what it knows of it, and learns nothing of a new one. */

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { BusyError, messageOf, TransientError } from "../core/errors.ts";
+import { BusyError, TransientError } from "../core/errors.ts";
 import type { Lsn } from "../core/lsn.ts";
 import { patience } from "../delivery/patience.ts";
 import { FailureLog } from "../observe/failures.ts";
@@ -7,7 +7,7 @@ import { lagJson } from "../observe/status-json.ts";
 import { canRewrite } from "../observe/terminal.ts";
 import { connectSource } from "../postgres/connect.ts";
 import { SlotWaitError } from "../postgres/slot.ts";
-import { explainSqlError, isLocked, SqlConnection } from "../postgres/sql-connection.ts";
+import { asBusy, explainSqlError, SqlConnection } from "../postgres/sql-connection.ts";
 import { UnsendableError } from "../stream/witness.ts";
 import { isPassing, NotDrainedError, runAttempt } from "./attempt.ts";
 import type { Settings } from "../settings/settings.ts";
@@ -97,11 +97,6 @@ function tellLoss({ observations, metrics, log }: DaemonParts, error: unknown, f
   }
   observations.sourceDown(error.message);
   log.debug({ err: error }, "the pipeline starts again");
-}
-
-/** Somebody's lock was in the way of what a start asks, or somebody cancelled it, or the walsender's endless command. */
-function asBusy(error: unknown): unknown {
-  return isLocked(error) ? new BusyError(messageOf(error), { cause: error }) : error;
 }
 
 function lagFields({ observations }: DaemonParts): object {

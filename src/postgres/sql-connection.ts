@@ -1,5 +1,5 @@
 import type { Client } from "pg";
-import { OperatorError, TransientError } from "../core/errors.ts";
+import { BusyError, messageOf, OperatorError, TransientError } from "../core/errors.ts";
 import { connectSource, type SourceAccess } from "./connect.ts";
 import { sqlState } from "./quote.ts";
 
@@ -20,9 +20,17 @@ export function isConnectionLoss(error: unknown): boolean {
   );
 }
 
-/** Somebody's lock or a statement's time limit was in the way: also looking at the catalog takes locks for a moment. */
+/**
+ * Somebody's lock or a statement's time limit was in the way, or somebody cancelled it: also looking at the catalog
+ * takes locks for a moment, and to scripts a walsender's command is one that runs long.
+ */
 export function isLocked(error: unknown): boolean {
   return /^(55P03|57014|40P01)$/.test(sqlState(error));
+}
+
+/** A BusyError if it may work at another time; everything else as it is. */
+export function asBusy(error: unknown): unknown {
+  return isLocked(error) ? new BusyError(messageOf(error), { cause: error }) : error;
 }
 
 /** A relation or type went while a catalog query looked at it: internal errors of the server, right at the next try. */

@@ -1,3 +1,4 @@
+import { OperatorError } from "../../core/errors.ts";
 import { tableName, type CatalogTable } from "../../core/table.ts";
 import { countOf } from "../../observe/units.ts";
 import type { PublicationFacts } from "../../postgres/preflight/publication-facts.ts";
@@ -42,8 +43,24 @@ type ContentSituation = Pick<
 const THEN_AFRESH =
   "; -- then, if the stage holds anything from before: pgstage resync --all, since what was not published is lost to the stream";
 
+/** While a daemon runs: throws an OperatorError if somebody altered a publication so that it sends less than there is. */
+export function refuseThinner(situation: ContentSituation): void {
+  const { names, present, manage, serverVersion } = situation;
+  for (const name of manage ? [names.all, names.insertOnly] : [names.all]) {
+    if (present.has(name)) continue;
+    throw new OperatorError(
+      `publication ${name} is not there: what it should have sent is lost to the stream`,
+      `${createStatement(name, names, serverVersion)}; then \`pgstage resync --all\``,
+    );
+  }
+  const [problem] = checkContent(situation).filter(
+    ({ verdict, passing }) => verdict === "fail" && passing !== true,
+  );
+  if (problem) throw new OperatorError(problem.found, problem.mend);
+}
+
 /** What of an existing publication makes the stream thinner than the tables, whoever made it. */
-export function checkContent(situation: ContentSituation): Check[] {
+function checkContent(situation: ContentSituation): Check[] {
   const { names, present, tables, manage } = situation;
   const all = present.get(names.all);
   if (!all) return [];
